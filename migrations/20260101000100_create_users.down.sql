@@ -1,0 +1,12 @@
+drop table audit_seals;
+drop table audit_log;
+drop table login_addresses;
+drop table throttle_buckets;
+drop table password_reset_tokens;
+drop table sessions;
+drop table user_roles;
+drop table roles;
+drop table users;
+drop function refuse_audit_change();
+drop function digest_audit_details();
+drop function refuse_change();

@@ -1,0 +1,22 @@
+alter table forms
+    drop constraint forms_have_their_current_version;
+drop table calendar_links;
+drop table media_assets;
+drop table pages;
+drop table resources;
+drop table notifications;
+drop table form_submissions;
+drop table form_versions;
+drop table forms;
+drop table ticket_files;
+drop table ticket_comments;
+drop table tickets;
+drop table attendance_records;
+drop table class_sessions;
+drop table event_content_revisions;
+drop table event_dismissals;
+drop table event_target_intakes;
+drop table event_target_offerings;
+drop table event_target_students;
+drop table event_attendees;
+drop table events;

@@ -1,0 +1,20 @@
+//! Courses: programmes of study.
+
+mod handlers;
+mod store;
+
+use crate::http::{Routes, change, create, list, remove, replace, restore, show};
+
+pub use handlers::{Course, CourseFields};
+
+/// The endpoints of this resource.
+pub(super) fn routes() -> Routes {
+    Routes::under("/api/academic/courses")
+        .get("/", list::<Course>, "Lists courses.")
+        .post("/", create::<Course>, "Creates a course.")
+        .get("/{id}/", show::<Course>, "Shows a course.")
+        .put("/{id}/", replace::<Course>, "Replaces a course.")
+        .patch("/{id}/", change::<Course>, "Changes a course.")
+        .delete("/{id}/", remove::<Course>, "Deletes a course that nothing refers to.")
+        .post("/{id}/restore/", restore::<Course>, "Brings a deleted course back.")
+}

@@ -1,0 +1,291 @@
+//! The caller of a request: nobody, or a person with a live session and the permissions they have right now.
+//!
+//! Session, account and roles are read from the database on every request, in one statement, so that a log-out, a
+//! deactivation or a withdrawn role is in force on every server process at once.
+
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::header;
+use axum::http::request::Parts;
+
+use super::permission::{Grants, Need, Permission, Reach, UserType};
+use crate::app::AppState;
+use crate::http::{Answer, Notes, Origin, Problem};
+use crate::ids::Id;
+
+/// The first argument of every handler.
+pub trait Access {
+    /// As it stands in the authorisation matrix.
+    const NAME: &'static str;
+    /// Adds the refusals to the endpoint's description.
+    fn describe(notes: &mut Notes);
+}
+
+/// A known person.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The user's id.
+    pub id: Id,
+    /// The log-in session behind the token.
+    pub session: Id,
+    /// What the person is to the university.
+    pub user_type: UserType,
+    grants: Grants,
+}
+
+/// Whoever looks: the caller if there is one, where the request comes from, and how files are linked.
+#[derive(Debug, Clone)]
+pub struct Viewer {
+    caller: Option<Caller>,
+    /// Where the request comes from.
+    pub origin: Origin,
+    /// Makes the links to files.
+    pub links: Arc<crate::files::Links>,
+    now: chrono::DateTime<chrono::Utc>,
+}
+
+impl Viewer {
+    /// The caller.
+    #[must_use]
+    pub fn caller(&self) -> Option<&Caller> {
+        self.caller.as_ref()
+    }
+
+    /// The caller's id.
+    #[must_use]
+    pub fn caller_id(&self) -> Option<Id> {
+        self.caller.as_ref().map(|caller| caller.id)
+    }
+
+    /// How far a permission reaches for this viewer; nothing for nobody.
+    #[must_use]
+    pub fn reach(&self, permission: Permission) -> Reach {
+        self.caller.as_ref().map_or(Reach::NONE, |caller| caller.grants.reach(permission))
+    }
+
+    /// All permissions as `code:scope`.
+    #[must_use]
+    pub fn permissions(&self) -> Vec<String> {
+        self.caller.as_ref().map(|caller| caller.grants.named()).unwrap_or_default()
+    }
+
+    /// Whether deleted rows may be listed.
+    #[must_use]
+    pub fn may_see_deleted(&self) -> bool {
+        self.reach(Permission::RestoreDeleted).is_all()
+    }
+
+    /// The address of a public file.
+    #[must_use]
+    pub fn public_url(&self, name: &str) -> String {
+        format!("{}/media/{name}", self.origin.base_url)
+    }
+
+    /// The signed address of a private file, valid for ten minutes.
+    #[must_use]
+    pub fn private_url(&self, file: Id) -> String {
+        self.links.private(&self.origin.base_url, file, self.now)
+    }
+}
+
+impl AsRef<Viewer> for Viewer {
+    fn as_ref(&self) -> &Viewer {
+        self
+    }
+}
+
+/// Anyone; the `Authorization` header is not even read.
+#[derive(Debug, Clone, Copy)]
+pub struct Public;
+
+impl Access for Public {
+    const NAME: &'static str = "public";
+    fn describe(notes: &mut Notes) {
+        notes.access(Self::NAME, None);
+    }
+}
+
+impl FromRequestParts<AppState> for Public {
+    type Rejection = Problem;
+    async fn from_request_parts(_: &mut Parts, _: &AppState) -> Answer<Self> {
+        Ok(Self)
+    }
+}
+
+/// Anyone: no `Authorization` header means nobody, a bad one is 401.
+#[derive(Debug, Clone)]
+pub struct Visitor(Viewer);
+
+impl Access for Visitor {
+    const NAME: &'static str = "anyone";
+    fn describe(notes: &mut Notes) {
+        notes.access(Self::NAME, Some(false));
+        notes.refuses(401, "The token that was sent is bad, expired or revoked.");
+    }
+}
+
+impl AsRef<Viewer> for Visitor {
+    fn as_ref(&self) -> &Viewer {
+        &self.0
+    }
+}
+
+impl Deref for Visitor {
+    type Target = Viewer;
+    fn deref(&self) -> &Viewer {
+        &self.0
+    }
+}
+
+impl FromRequestParts<AppState> for Visitor {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Parts, app: &AppState) -> Answer<Self> {
+        let caller = match bearer(head)? {
+            Some(token) => Some(known(app, &token).await?),
+            None => None,
+        };
+        Ok(Self(Viewer { caller, origin: origin(head)?, links: app.links.clone(), now: app.clock.now() }))
+    }
+}
+
+/// A caller who has the permission `P`, with its reach.
+#[derive(Debug)]
+pub struct Actor<P> {
+    viewer: Viewer,
+    id: Id,
+    session: Id,
+    reach: Reach,
+    permission: PhantomData<fn() -> P>,
+}
+
+impl<P: Need> Actor<P> {
+    fn of(viewer: Viewer) -> Answer<Self> {
+        let Some(caller) = viewer.caller() else { return Err(Problem::not_authenticated()) };
+        let (id, session) = (caller.id, caller.session);
+        let reach = P::PERMISSION.map_or(Reach::OWN, |permission| viewer.reach(permission));
+        if reach.is_none() {
+            return Err(Problem::forbidden(format!("You do not have the permission `{}`.", P::NAME)));
+        }
+        Ok(Self { viewer, id, session, reach, permission: PhantomData })
+    }
+
+    /// The caller with a stronger permission.
+    ///
+    /// # Errors
+    /// 403 when the caller does not have it.
+    pub fn require<Q: Need>(&self) -> Answer<Actor<Q>> {
+        Actor::of(self.viewer.clone())
+    }
+}
+
+impl<P> Actor<P> {
+    /// The caller's id.
+    #[must_use]
+    pub fn id(&self) -> Id {
+        self.id
+    }
+
+    /// The log-in session behind the token.
+    #[must_use]
+    pub fn session(&self) -> Id {
+        self.session
+    }
+
+    /// How far the permission reaches.
+    #[must_use]
+    pub fn scope(&self) -> Reach {
+        self.reach
+    }
+}
+
+impl<P: Need> Access for Actor<P> {
+    const NAME: &'static str = P::NAME;
+    fn describe(notes: &mut Notes) {
+        notes.access(Self::NAME, Some(true));
+        notes.refuses(401, "No token, or a bad, expired or revoked one.");
+        if P::PERMISSION.is_some() {
+            notes.refuses(403, "A known caller without the permission, or whose scope does not reach the object.");
+        }
+    }
+}
+
+impl<P> AsRef<Viewer> for Actor<P> {
+    fn as_ref(&self) -> &Viewer {
+        &self.viewer
+    }
+}
+
+impl<P> Deref for Actor<P> {
+    type Target = Viewer;
+    fn deref(&self) -> &Viewer {
+        &self.viewer
+    }
+}
+
+impl<P: Need> FromRequestParts<AppState> for Actor<P> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Parts, app: &AppState) -> Answer<Self> {
+        let Visitor(viewer) = Visitor::from_request_parts(head, app).await?;
+        Self::of(viewer)
+    }
+}
+
+fn origin(head: &Parts) -> Answer<Origin> {
+    head.extensions
+        .get::<Origin>()
+        .cloned()
+        .ok_or_else(|| Problem::internal(anyhow::anyhow!("the layer that finds the origin is missing")))
+}
+
+fn bearer(head: &Parts) -> Answer<Option<String>> {
+    let mut values = head.headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Problem::bad_token());
+    }
+    let token = value.to_str().ok().and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+    });
+    token.filter(|token| !token.is_empty()).map(Some).ok_or_else(Problem::bad_token)
+}
+
+async fn known(app: &AppState, token: &str) -> Answer<Caller> {
+    let claims = app.tokens.access(token, app.clock.now())?;
+    let found = sqlx::query!(
+        r#"select u.user_type as "user_type: UserType",
+                  u.is_staff,
+                  u.is_superuser,
+                  (select coalesce(array_agg(granted), '{}')
+                     from user_roles ur
+                     join roles r on r.id = ur.role_id
+                    cross join unnest(r.permissions) granted
+                    where ur.user_id = u.id
+                      and ur.deleted_at is null
+                      and r.deleted_at is null
+                      and (ur.valid_from is null or ur.valid_from <= rule_now())
+                      and (ur.valid_until is null or ur.valid_until > rule_now())) as "granted!"
+             from sessions s
+             join users u on u.id = s.user_id
+            where s.id = $1
+              and s.user_id = $2
+              and s.revoked_at is null
+              and s.expires_at > rule_now()
+              and u.is_active"#,
+        claims.session.0,
+        claims.user_id.0
+    )
+    .fetch_optional(&app.db)
+    .await?
+    .ok_or_else(Problem::bad_token)?;
+    let mut grants = Grants::of(found.user_type, found.is_staff, found.is_superuser);
+    for spelt in &found.granted {
+        grants.add_named(spelt);
+    }
+    Ok(Caller { id: claims.user_id, session: claims.session, user_type: found.user_type, grants })
+}

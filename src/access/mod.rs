@@ -1,0 +1,13 @@
+//! Who may: permissions, the caller of a request, tokens, passwords, and limits on guessing.
+//!
+//! Every handler's first argument is an [`Access`]: [`Public`], [`Visitor`] or [`Actor`]. Without one it is not an
+//! endpoint and does not compile (`http::routes`).
+
+mod caller;
+pub mod passwords;
+mod permission;
+pub mod throttle;
+pub mod tokens;
+
+pub use caller::{Access, Actor, Caller, Public, Viewer, Visitor};
+pub use permission::{Grants, Need, Permission, Reach, UserType, may, parse};

@@ -1,0 +1,296 @@
+//! What a caller may do: permission codes, how far each reaches, and what each user type has.
+
+use std::ops::{BitOr, BitOrAssign};
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// How far a permission reaches. A caller can have several reaches of one permission, so it is a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reach(u8);
+
+impl Reach {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+    /// The caller's own records.
+    pub const OWN: Self = Self(1);
+    /// Records of the caller's children, by their grant.
+    pub const CHILDREN: Self = Self(2);
+    /// Records of units that the caller convenes.
+    pub const OWN_UNITS: Self = Self(4);
+    /// Everything.
+    pub const ALL: Self = Self(8);
+
+    const NAMED: [(&'static str, Self); 4] =
+        [("own", Self::OWN), ("children", Self::CHILDREN), ("own_units", Self::OWN_UNITS), ("all", Self::ALL)];
+
+    /// Whether `other` is within this reach; everything is within all.
+    #[must_use]
+    pub fn covers(self, other: Self) -> bool {
+        self.0 & Self::ALL.0 != 0 || (other.0 != 0 && self.0 & other.0 == other.0)
+    }
+
+    /// Whether it reaches everything.
+    #[must_use]
+    pub fn is_all(self) -> bool {
+        self.covers(Self::ALL)
+    }
+
+    /// Whether it reaches nothing at all.
+    #[must_use]
+    pub fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The reaches by name, as in `code:scope`.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMED.into_iter().filter(move |(_, reach)| self.0 & reach.0 != 0).map(|(name, _)| name)
+    }
+
+    /// The reach of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::NAMED.iter().find(|(known, _)| *known == name).map(|(_, reach)| *reach)
+    }
+}
+
+impl BitOr for Reach {
+    type Output = Self;
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl BitOrAssign for Reach {
+    fn bitor_assign(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+macro_rules! permissions {
+    ($($(#[doc = $says:literal])+ $name:ident = $code:literal,)+) => {
+        /// Everything that a handler can ask for.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Permission {
+            $($(#[doc = $says])+ $name,)+
+        }
+
+        impl Permission {
+            /// All of them, in the order of the list.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// The permanent code, as roles and the authorisation matrix spell it.
+            #[must_use]
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)+ }
+            }
+
+            /// What it allows, for people.
+            #[must_use]
+            pub fn says(self) -> &'static str {
+                match self { $(Self::$name => concat!($($says),+).trim_ascii_start(),)+ }
+            }
+        }
+
+        /// Permissions as types, for [`Actor`](super::Actor).
+        pub mod may {
+            use super::{Need, Permission};
+            $(
+                $(#[doc = $says])+
+                #[derive(Debug, Clone, Copy)]
+                pub struct $name;
+                impl Need for $name {
+                    const PERMISSION: Option<Permission> = Some(Permission::$name);
+                    const NAME: &'static str = $code;
+                }
+            )+
+
+            /// Any logged-in caller.
+            #[derive(Debug, Clone, Copy)]
+            pub struct BeSignedIn;
+            impl Need for BeSignedIn {
+                const PERMISSION: Option<Permission> = None;
+                const NAME: &'static str = "signed in";
+            }
+        }
+    };
+}
+
+/// A permission as a type.
+pub trait Need: Send + Sync + 'static {
+    /// The permission; `None` when any logged-in caller will do.
+    const PERMISSION: Option<Permission>;
+    /// As it stands in the authorisation matrix.
+    const NAME: &'static str;
+}
+
+permissions! {
+    /// See people: oneself and those one may write to, or everyone.
+    ReadUsers = "users.read",
+    /// See phone, address, birth date and emergency contact of others.
+    ReadPrivate = "users.read_private",
+    /// Change one's own profile, password and picture.
+    EditProfile = "users.edit_profile",
+    /// Create, change and deactivate users.
+    ManageUsers = "users.manage",
+    /// List students.
+    ReadStudents = "students.read",
+    /// See student profiles.
+    ReadStudentProfiles = "student_profiles.read",
+    /// Write student profiles.
+    WriteStudentProfiles = "student_profiles.write",
+    /// See and revoke log-in sessions.
+    ManageSessions = "sessions.manage",
+    /// See permission codes, and write roles and who has them.
+    ManageRoles = "roles.manage",
+    /// Write courses.
+    WriteCourses = "courses.write",
+    /// Write the units of courses.
+    WriteCourseUnits = "course_units.write",
+    /// Write units.
+    WriteUnits = "units.write",
+    /// Write offerings.
+    WriteOfferings = "offerings.write",
+    /// Write intakes.
+    WriteIntakes = "intakes.write",
+    /// See the resources of units.
+    ReadUnitResources = "unit_resources.read",
+    /// Write the resources of units.
+    WriteUnitResources = "unit_resources.write",
+    /// List deleted rows and restore them.
+    RestoreDeleted = "deleted.restore",
+}
+
+/// What a person is to the university.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema, Default)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum UserType {
+    /// Enrols in offerings.
+    #[default]
+    Student,
+    /// Runs the university's business.
+    Staff,
+    /// Academic in charge of units.
+    UnitConvenor,
+    /// Reads what staff read, changes nothing.
+    Auditor,
+    /// Guardian of students, by their grant.
+    Parent,
+    /// May do everything.
+    Admin,
+}
+
+/// What a caller may do, and how far.
+#[derive(Debug, Clone)]
+pub struct Grants([Reach; Permission::ALL.len()]);
+
+impl Default for Grants {
+    fn default() -> Self {
+        Self([Reach::NONE; Permission::ALL.len()])
+    }
+}
+
+impl Grants {
+    /// What the user type and the two flags bring: domain.md's table, a column each.
+    #[must_use]
+    pub fn of(user_type: UserType, is_staff: bool, is_superuser: bool) -> Self {
+        let mut grants = Self::default();
+        let mut add = |column: UserType| {
+            for permission in Permission::ALL {
+                grants.add(*permission, of_user_type(*permission, column));
+            }
+        };
+        add(user_type);
+        if is_staff {
+            add(UserType::Staff);
+        }
+        if is_superuser {
+            add(UserType::Admin);
+        }
+        grants
+    }
+
+    /// Adds what a role grants, `code` or `code:scope`; a code without a scope reaches everything.
+    pub fn add_named(&mut self, spelt: &str) {
+        if let Some((permission, reach)) = parse(spelt) {
+            self.add(permission, reach);
+        }
+    }
+
+    /// How far a permission reaches.
+    #[must_use]
+    pub fn reach(&self, permission: Permission) -> Reach {
+        self.0.get(permission as usize).copied().unwrap_or_default()
+    }
+
+    /// All of them as `code:scope`.
+    #[must_use]
+    pub fn named(&self) -> Vec<String> {
+        Permission::ALL
+            .iter()
+            .flat_map(|permission| {
+                self.reach(*permission).names().map(move |scope| format!("{}:{scope}", permission.code()))
+            })
+            .collect()
+    }
+
+    fn add(&mut self, permission: Permission, reach: Reach) {
+        if let Some(place) = self.0.get_mut(permission as usize) {
+            *place |= reach;
+        }
+    }
+}
+
+/// Reads `code` or `code:scope`.
+#[must_use]
+pub fn parse(spelt: &str) -> Option<(Permission, Reach)> {
+    let (code, scope) = spelt
+        .split_once(':')
+        .map_or((spelt, Reach::ALL), |(code, scope)| (code, Reach::named(scope).unwrap_or(Reach::NONE)));
+    let permission = Permission::ALL.iter().find(|permission| permission.code() == code)?;
+    (!scope.is_none()).then_some((*permission, scope))
+}
+
+fn of_user_type(permission: Permission, user_type: UserType) -> Reach {
+    use Permission as P;
+    use UserType::{Admin, Auditor, Parent, Staff, Student, UnitConvenor};
+
+    match (permission, user_type) {
+        (P::EditProfile, _) => Reach::OWN,
+        (_, Admin) => Reach::ALL,
+
+        (P::ReadUsers, UnitConvenor | Staff | Auditor) => Reach::ALL,
+        (P::ReadUsers, Parent) => Reach::OWN | Reach::CHILDREN,
+        (P::ReadUsers, Student) => Reach::OWN,
+
+        (P::ReadStudents, UnitConvenor | Staff | Auditor) => Reach::ALL,
+        (P::ReadStudents, Student | Parent) => Reach::NONE,
+
+        (P::ReadStudentProfiles, Staff | Auditor) => Reach::ALL,
+        (P::ReadStudentProfiles, UnitConvenor) => Reach::OWN | Reach::OWN_UNITS,
+        (P::ReadStudentProfiles, Student | Parent) => Reach::OWN,
+
+        (P::ManageSessions, _) => Reach::OWN,
+
+        (P::WriteStudentProfiles | P::WriteCourses | P::WriteCourseUnits | P::WriteIntakes, Staff) => Reach::ALL,
+        (
+            P::WriteStudentProfiles | P::WriteCourses | P::WriteCourseUnits | P::WriteIntakes,
+            Student | Parent | UnitConvenor | Auditor,
+        ) => Reach::NONE,
+
+        (P::WriteUnits | P::WriteOfferings | P::WriteUnitResources, Staff) => Reach::ALL,
+        (P::WriteUnits | P::WriteOfferings | P::WriteUnitResources, UnitConvenor) => Reach::OWN_UNITS,
+        (P::WriteUnits | P::WriteOfferings | P::WriteUnitResources, Student | Parent | Auditor) => Reach::NONE,
+
+        (P::ReadUnitResources, Staff | Auditor) => Reach::ALL,
+        (P::ReadUnitResources, UnitConvenor) => Reach::OWN_UNITS,
+        (P::ReadUnitResources, Student) => Reach::OWN,
+        (P::ReadUnitResources, Parent) => Reach::NONE,
+
+        (
+            P::ReadPrivate | P::ManageUsers | P::ManageRoles | P::RestoreDeleted,
+            Student | Parent | UnitConvenor | Staff | Auditor,
+        ) => Reach::NONE,
+    }
+}

@@ -1,0 +1,139 @@
+//! Access and refresh tokens: JSON Web Tokens, HS256, each bound to a stored session that can be revoked.
+
+use aws_lc_rs::digest;
+use chrono::{DateTime, Utc};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+use crate::http::{Answer, Problem};
+use crate::ids::Id;
+
+/// How long a refresh token, and with it a session, lives.
+pub const REFRESH_HOURS: i64 = 24;
+
+/// How far the clocks of two server processes may differ, in seconds.
+const LEEWAY: i64 = 2;
+
+/// Signs and reads tokens. Times come as arguments, so that tests fix them.
+pub struct Tokens {
+    signing: EncodingKey,
+    reading: DecodingKey,
+    access_seconds: i64,
+}
+
+/// What a token says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claims {
+    /// `access` or `refresh`.
+    pub token_type: Kind,
+    /// When it ends, in seconds of the Unix epoch.
+    pub exp: i64,
+    /// When it was made.
+    pub iat: i64,
+    /// Its own id.
+    pub jti: String,
+    /// Whose it is.
+    pub user_id: Id,
+    /// The session that it belongs to.
+    #[serde(rename = "session_id")]
+    pub session: Id,
+}
+
+/// What a token is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Sent with requests.
+    Access,
+    /// Exchanged for access tokens.
+    Refresh,
+}
+
+impl Tokens {
+    /// With the server's secret.
+    #[must_use]
+    pub fn new(secret: &SecretString, access: std::time::Duration) -> Self {
+        let secret = secret.expose_secret().as_bytes();
+        Self {
+            signing: EncodingKey::from_secret(secret),
+            reading: DecodingKey::from_secret(secret),
+            access_seconds: i64::try_from(access.as_secs()).unwrap_or(3600),
+        }
+    }
+
+    /// A new token of this session.
+    ///
+    /// # Errors
+    /// 500 when it cannot be signed.
+    pub fn make(&self, kind: Kind, user_id: Id, session: Id, now: DateTime<Utc>) -> Answer<String> {
+        let life = match kind {
+            Kind::Access => self.access_seconds,
+            Kind::Refresh => REFRESH_HOURS * 3600,
+        };
+        let claims = Claims {
+            token_type: kind,
+            exp: now.timestamp() + life,
+            iat: now.timestamp(),
+            jti: uuid::Uuid::new_v4().simple().to_string(),
+            user_id,
+            session,
+        };
+        encode(&Header::new(Algorithm::HS256), &claims, &self.signing).map_err(Problem::internal)
+    }
+
+    /// The claims of an access token.
+    ///
+    /// # Errors
+    /// 401 unless it is one of ours, of this kind, and in its time.
+    pub fn access(&self, token: &str, now: DateTime<Utc>) -> Answer<Claims> {
+        self.read(token, now).filter(|claims| claims.token_type == Kind::Access).ok_or_else(Problem::bad_token)
+    }
+
+    /// The claims of a refresh token.
+    ///
+    /// # Errors
+    /// 401 unless it is one of ours, of this kind, and in its time.
+    pub fn refresh(&self, token: &str, now: DateTime<Utc>) -> Answer<Claims> {
+        self.read(token, now).filter(|claims| claims.token_type == Kind::Refresh).ok_or_else(Problem::bad_token)
+    }
+
+    /// The claims of a token of either kind.
+    #[must_use]
+    pub fn read(&self, token: &str, now: DateTime<Utc>) -> Option<Claims> {
+        if token.len() > 4096 {
+            return None;
+        }
+        // A header that names a key, a type of its own or anything critical was not written by us.
+        let header = decode_header(token).ok()?;
+        if header.kid.is_some() || header.jku.is_some() || header.jwk.is_some() || header.x5u.is_some() {
+            return None;
+        }
+        let mut rules = Validation::new(Algorithm::HS256);
+        rules.validate_exp = false;
+        rules.validate_aud = false;
+        rules.required_spec_claims.clear();
+        let claims = decode::<Claims>(token, &self.reading, &rules).ok()?.claims;
+        let now = now.timestamp();
+        (claims.exp > now - LEEWAY && claims.iat <= now + LEEWAY).then_some(claims)
+    }
+}
+
+/// What is stored of a refresh token.
+#[must_use]
+pub fn hash(token: &str) -> Vec<u8> {
+    digest::digest(&digest::SHA256, token.as_bytes()).as_ref().to_vec()
+}
+
+/// A secret of 256 bits for links, as URL-safe text.
+///
+/// # Errors
+/// 500 when the system gives no randomness.
+pub fn random() -> Answer<String> {
+    use base64::Engine;
+    let mut bytes = [0_u8; 32];
+    aws_lc_rs::rand::fill(&mut bytes)
+        .map_err(|_| Problem::internal(anyhow::anyhow!("the system gives no randomness")))?;
+    Ok(base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(bytes))
+}

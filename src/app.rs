@@ -1,0 +1,180 @@
+//! The server's parts put together: state, routes, and the layers in their order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use sqlx::PgPool;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::timeout::TimeoutLayer;
+
+use crate::access::passwords::Hasher;
+use crate::access::tokens::Tokens;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::files::{FileStore, Links};
+use crate::health::Database;
+use crate::http::{self, Problem, Routes};
+use crate::{academic, docs, files, health, users};
+
+/// The largest JSON body, in bytes. Endpoints that take files raise it for themselves.
+const LARGEST_BODY: usize = 1024 * 1024;
+
+/// What every handler shares; cheap to clone.
+#[derive(Clone)]
+pub struct AppState(Arc<Parts>);
+
+/// The parts behind [`AppState`].
+pub struct Parts {
+    /// The settings.
+    pub config: Config,
+    /// The shared pool.
+    pub db: PgPool,
+    /// The time of tokens and links.
+    pub clock: Clock,
+    /// Signs and reads tokens.
+    pub tokens: Tokens,
+    /// Hashes passwords.
+    pub hasher: Hasher,
+    /// The file store.
+    pub files: FileStore,
+    /// Signs links to private files.
+    pub links: Arc<Links>,
+    /// Whether the database answers.
+    pub database: Database,
+    /// The OpenAPI document.
+    pub openapi: serde_json::Value,
+}
+
+impl std::ops::Deref for AppState {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl AppState {
+    /// The parts, from the settings and a pool.
+    ///
+    /// # Errors
+    /// When the file store cannot be prepared or passwords cannot be hashed.
+    pub fn new(config: Config, db: PgPool, clock: Clock) -> anyhow::Result<Self> {
+        let files = FileStore::new(&config.media_root);
+        files.prepare()?;
+        Ok(Self(Arc::new(Parts {
+            tokens: Tokens::new(&config.secret_key, config.access_token_lifetime),
+            hasher: Hasher::new()?,
+            files,
+            links: Arc::new(Links::new(&config.secret_key)),
+            database: Database::default(),
+            openapi: http::openapi::document(&routes()),
+            config,
+            db,
+            clock,
+        })))
+    }
+}
+
+/// Every endpoint.
+#[must_use]
+pub fn routes() -> Routes {
+    health::routes().and(users::routes()).and(academic::routes()).and(files::routes()).and(docs::routes())
+}
+
+/// The routes within their layers. A request meets the layers from the last line up to the first.
+pub fn router(app: &AppState) -> Router {
+    routes()
+        .into_router()
+        .fallback(http::nothing_here)
+        .method_not_allowed_fallback(http::wrong_method)
+        // Nothing below can be cancelled by a disconnect or a time-out.
+        .layer(from_fn_with_state(app.clone(), http::own_task))
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        // After the handler has made the body, before anything else looks at it.
+        .layer(from_fn(http::not_modified))
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, app.config.request_timeout))
+        // A database that is known to be away is not waited for.
+        .layer(from_fn_with_state(app.clone(), health::refuse_while_away))
+        .layer(CatchPanicLayer::custom(|panic: Box<dyn std::any::Any + Send>| {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            Problem::internal(anyhow::anyhow!("a handler panicked: {}", text.unwrap_or_default())).into_response()
+        }))
+        .layer(from_fn(http::refuse_foreign_hosts))
+        .layer(from_fn(refuse_null_in_address))
+        // All refusals from here inwards get their bodies.
+        .layer(from_fn(http::render))
+        .layer(from_fn_with_state(app.clone(), security_headers))
+        .layer(cors(app))
+        .layer(from_fn(log))
+        // Everything else needs the request id and the client's address.
+        .layer(from_fn_with_state(app.clone(), http::identify))
+        .with_state(app.clone())
+}
+
+fn cors(app: &AppState) -> CorsLayer {
+    let origins = &app.config.cors_allowed_origins;
+    let allowed = if origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::any()
+    } else {
+        AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()))
+    };
+    CorsLayer::new()
+        .allow_origin(allowed)
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::IF_MATCH,
+            header::IF_NONE_MATCH,
+            HeaderName::from_static("idempotency-key"),
+        ])
+        .expose_headers([
+            header::ETAG,
+            header::LINK,
+            header::RETRY_AFTER,
+            HeaderName::from_static("x-request-id"),
+            HeaderName::from_static("x-total-count"),
+        ])
+        .max_age(Duration::from_secs(600))
+}
+
+/// `%00` can stand in no address of ours: 400, before it is taken for an id that does not exist.
+async fn refuse_null_in_address(request: Request, next: Next) -> Response {
+    if request.uri().path_and_query().is_some_and(|address| address.as_str().contains("%00")) {
+        return Problem::malformed("Null characters are not allowed in an address.").into_response();
+    }
+    next.run(request).await
+}
+
+async fn security_headers(State(app): State<AppState>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::X_FRAME_OPTIONS).or_insert(HeaderValue::from_static("DENY"));
+    headers.entry(header::REFERRER_POLICY).or_insert(HeaderValue::from_static("same-origin"));
+    headers
+        .entry(header::CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
+    if app.config.is_prod() {
+        let policy = if app.config.hsts_preload {
+            "max-age=31536000; includeSubDomains; preload"
+        } else {
+            "max-age=31536000; includeSubDomains"
+        };
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(policy));
+    }
+    response
+}
+
+async fn log(request: Request, next: Next) -> Response {
+    let started = std::time::Instant::now();
+    let response = next.run(request).await;
+    tracing::info!(status = response.status().as_u16(), ms = started.elapsed().as_millis(), "answered");
+    response
+}

@@ -1,0 +1,68 @@
+//! The audit log: a row for every write, in the write's transaction.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+use sqlx::PgConnection;
+
+use crate::access::Viewer;
+use crate::http::Answer;
+use crate::ids::Id;
+
+/// Writes what was done to what, with each changed field before and after.
+///
+/// The two sides are what callers can write ([`crate::http::Writable::Fields`]); secrets are not among these.
+///
+/// # Errors
+/// The database's failure.
+pub async fn record(
+    tx: &mut PgConnection,
+    actor: &Viewer,
+    action: &str,
+    resource_type: &str,
+    resource_id: Option<Id>,
+    before: &Value,
+    after: &Value,
+) -> Answer<()> {
+    note(tx, actor, action, resource_type, resource_id, &difference(before, after)).await
+}
+
+/// Writes what was done to what, with details of the writer's choice.
+///
+/// # Errors
+/// The database's failure.
+pub async fn note(
+    tx: &mut PgConnection,
+    actor: &Viewer,
+    action: &str,
+    resource_type: &str,
+    resource_id: Option<Id>,
+    details: &Value,
+) -> Answer<()> {
+    sqlx::query!(
+        "insert into audit_log (user_id, action, resource_type, resource_id, details, ip_address, user_agent, request_id)
+         values ($1, $2, $3, $4, $5, $6::text::inet, $7, $8)",
+        actor.caller_id().map(|id| id.0),
+        action,
+        resource_type,
+        resource_id.map(|id| id.0),
+        details,
+        actor.origin.ip.to_string(),
+        actor.origin.agent,
+        actor.origin.request_id
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+fn difference(before: &Value, after: &Value) -> Value {
+    let empty = Map::new();
+    let (old, new) = (before.as_object().unwrap_or(&empty), after.as_object().unwrap_or(&empty));
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let changed = names.into_iter().filter(|name| old.get(*name) != new.get(*name)).map(|name| {
+        let side = |side: &Map<String, Value>| side.get(name).cloned().unwrap_or(Value::Null);
+        (name.clone(), json!({ "before": side(old), "after": side(new) }))
+    });
+    json!({ "changes": changed.collect::<Map<_, _>>() })
+}

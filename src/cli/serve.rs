@@ -1,0 +1,50 @@
+//! `swincms serve`
+
+use std::time::Instant;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::database;
+use crate::app::{AppState, router};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::{background, db, migrate, serve};
+
+/// Brings the schema up to date, serves until SIGTERM or SIGINT, and drains.
+///
+/// # Errors
+/// When the database, the file store or the address cannot be had.
+pub(super) async fn run(config: Config) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let database = database::open(&config).await?;
+    if config.run_migrations {
+        let owner = config.migration.clone().unwrap_or_else(|| database.options());
+        migrate::up(&owner).await?;
+    }
+    let bind = config.bind;
+    let (most, drain) = (config.max_connections, config.drain);
+    let pool = db::pool(&config, database.options());
+    let app = AppState::new(config, pool.clone(), Clock::system())?;
+    let listener = TcpListener::bind(bind).await.with_context(|| format!("cannot listen on {bind} (BIND)"))?;
+    let address = listener.local_addr()?;
+
+    let stop = CancellationToken::new();
+    let background = background::start(&app, &stop);
+    let told = stop.clone();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        told.cancel();
+    });
+    tracing::info!(%address, ms = started.elapsed().as_millis(), "ready");
+    serve::serve(listener, router(&app), most, drain, stop).await;
+    background.wait().await;
+    pool.close().await;
+    database.close().await
+}

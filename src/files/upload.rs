@@ -1,0 +1,128 @@
+//! Multipart bodies.
+
+use std::collections::BTreeMap;
+
+use axum::body::Bytes;
+use axum::extract::multipart::{Multipart, MultipartError};
+use axum::extract::{FromRequest, Request};
+use axum::http::{StatusCode, header};
+use serde_json::json;
+
+use crate::app::AppState;
+use crate::http::{Answer, Describe, Notes, Problem, Repeat, Schemas, too_large};
+
+/// A multipart body: at most one file, and text fields.
+#[derive(Debug)]
+pub struct Upload {
+    /// The file, if one was sent.
+    pub file: Option<UploadedFile>,
+    /// The text fields; of a repeated one the last.
+    pub fields: BTreeMap<String, String>,
+    /// Performs the effect once for each key.
+    pub repeat: Repeat,
+}
+
+/// A file as it was sent.
+#[derive(Debug, Clone)]
+pub struct UploadedFile {
+    /// The part's name.
+    pub field: String,
+    /// What the sender calls the file: shown, never a path.
+    pub name: String,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+/// The most text fields in one body.
+const MOST_FIELDS: usize = 50;
+
+impl FromRequest<AppState> for Upload {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &AppState) -> Answer<Self> {
+        let (mut head, body) = request.into_parts();
+        let media_type =
+            head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if !media_type.to_ascii_lowercase().starts_with("multipart/form-data") {
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "Send the file as multipart/form-data.",
+            ));
+        }
+        let repeat = Repeat::asked(&mut head)?;
+        let mut parts = Multipart::from_request(Request::from_parts(head, body), app)
+            .await
+            .map_err(|_| Problem::malformed("The multipart body has no boundary."))?;
+        let mut upload = Self { file: None, fields: BTreeMap::new(), repeat: Repeat::default() };
+        let mut whole = Vec::new();
+        while let Some(part) = parts.next_field().await.map_err(broken)? {
+            let field = part.name().unwrap_or_default().to_owned();
+            let name = part.file_name().map(str::to_owned);
+            let bytes = part.bytes().await.map_err(broken)?;
+            if field.contains('\0') || name.as_ref().is_some_and(|name| name.contains('\0')) {
+                return Err(Problem::invalid(field.replace('\0', ""), "Null characters are not allowed."));
+            }
+            whole.extend_from_slice(field.as_bytes());
+            whole.extend_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes).as_ref());
+            match name {
+                Some(_) if upload.file.is_some() => {
+                    return Err(Problem::invalid(field, "Only one file can be sent at a time."));
+                }
+                Some(name) => upload.file = Some(UploadedFile { field, name: plain_name(&name), bytes }),
+                None => {
+                    if upload.fields.len() == MOST_FIELDS {
+                        return Err(Problem::malformed("The body has too many fields."));
+                    }
+                    let text = String::from_utf8(bytes.to_vec()).ok().filter(|text| !text.contains('\0'));
+                    let text = text.ok_or_else(|| {
+                        Problem::invalid(field.clone(), "This field must be text in UTF-8, without null characters.")
+                    })?;
+                    upload.fields.insert(field, text);
+                }
+            }
+        }
+        upload.repeat = repeat.of(&whole);
+        Ok(upload)
+    }
+}
+
+fn broken(error: MultipartError) -> Problem {
+    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        return too_large();
+    }
+    Problem::malformed("The multipart body is malformed or was cut off.")
+}
+
+/// The last step of a path, without control characters, in at most 255 characters.
+fn plain_name(name: &str) -> String {
+    name.rsplit(['/', '\\']).next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(255).collect()
+}
+
+impl Upload {
+    /// The file.
+    ///
+    /// # Errors
+    /// 400 naming `field` when there is none, or an empty one.
+    pub fn file(&self, field: &str) -> Answer<&UploadedFile> {
+        match &self.file {
+            Some(file) if file.bytes.is_empty() => Err(Problem::invalid(field, "The file is empty.")),
+            Some(file) => Ok(file),
+            None => Err(Problem::invalid(field, "A file is required.")),
+        }
+    }
+}
+
+impl Describe for Upload {
+    fn describe(notes: &mut Notes, schemas: &mut Schemas) {
+        notes.body(
+            "multipart/form-data",
+            true,
+            json!({ "type": "object", "properties": { "file": { "type": "string", "contentMediaType": "application/octet-stream" } } }),
+        );
+        notes.refuses(400, "Malformed or invalid; `errors` names every field.");
+        notes.refuses(413, "The file is too large.");
+        notes.refuses(415, "The body is not multipart/form-data.");
+        Repeat::describe(notes, schemas);
+    }
+}

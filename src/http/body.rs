@@ -1,0 +1,268 @@
+//! Request bodies.
+//!
+//! Every JSON body is first read whole into a [`Value`], so that depth, UTF-8, lone surrogates and number ranges are
+//! judged also in fields that we then ignore, and NUL, which PostgreSQL cannot store, is refused by name.
+
+use std::collections::BTreeMap;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+use super::describe::{Describe, Notes, Schemas, schema_of};
+use super::problem::{Answer, Faults, Problem};
+use super::repeat::Repeat;
+use crate::app::AppState;
+use crate::ids::Id;
+
+/// A JSON body of a `PUT`, or of a `POST` that may come without a token.
+pub struct Json<T>(pub T);
+
+/// A JSON body of an authenticated `POST`, with its `Idempotency-Key` if it has one.
+pub struct Posted<T> {
+    /// What was sent.
+    pub body: T,
+    /// Performs the effect once for each key.
+    pub repeat: Repeat,
+}
+
+/// An authenticated `POST` that needs no body: it may be empty and of any type.
+pub struct Bare {
+    /// Performs the effect once for each key.
+    pub repeat: Repeat,
+}
+
+/// The body of a `PATCH`: its members, to be laid over what is there.
+pub struct Changes<T> {
+    members: Map<String, Value>,
+    fields: std::marker::PhantomData<T>,
+}
+
+impl<T: DeserializeOwned + serde::Serialize> Changes<T> {
+    /// The fields after the change. A member that `now` does not have is ignored; null is a value, absence is none.
+    ///
+    /// # Errors
+    /// 400 naming the field, for a wrong type.
+    pub fn onto(&self, now: &T) -> Answer<T> {
+        let mut whole = serde_json::to_value(now).map_err(Problem::internal)?;
+        if let Some(whole) = whole.as_object_mut() {
+            for (name, value) in &self.members {
+                if let Some(place) = whole.get_mut(name) {
+                    *place = value.clone();
+                }
+            }
+        }
+        typed(whole)
+    }
+}
+
+impl<T: DeserializeOwned + 'static> FromRequest<AppState> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &AppState) -> Answer<Self> {
+        let (value, _) = value_of(request, app).await?;
+        typed(value).map(Self)
+    }
+}
+
+impl<T: DeserializeOwned + 'static> FromRequest<AppState> for Posted<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &AppState) -> Answer<Self> {
+        let (mut head, body) = request.into_parts();
+        let repeat = Repeat::asked(&mut head)?;
+        let (value, bytes) = value_of(Request::from_parts(head, body), app).await?;
+        Ok(Self { body: typed(value)?, repeat: repeat.of(&bytes) })
+    }
+}
+
+impl FromRequest<AppState> for Bare {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &AppState) -> Answer<Self> {
+        let (mut head, body) = request.into_parts();
+        let repeat = Repeat::asked(&mut head)?;
+        let bytes = bytes_of(Request::from_parts(head, body), app).await?;
+        Ok(Self { repeat: repeat.of(&bytes) })
+    }
+}
+
+impl<T: 'static> FromRequest<AppState> for Changes<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &AppState) -> Answer<Self> {
+        match value_of(request, app).await?.0 {
+            Value::Object(members) => Ok(Self { members, fields: std::marker::PhantomData }),
+            _ => Err(Problem::malformed("The body must be a JSON object.")),
+        }
+    }
+}
+
+async fn bytes_of(request: Request, app: &AppState) -> Answer<Bytes> {
+    Bytes::from_request(request, app).await.map_err(|rejection| {
+        match axum::response::IntoResponse::into_response(rejection).status() {
+            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+            _ => Problem::malformed("The body could not be read to its end."),
+        }
+    })
+}
+
+/// 413; the connection closes, since the rest of the body will not be read.
+pub(crate) fn too_large() -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is larger than this endpoint accepts.").closing()
+}
+
+async fn value_of(request: Request, app: &AppState) -> Answer<(Value, Bytes)> {
+    if !is_json(request.headers()) {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "Send the body as JSON, with the header Content-Type: application/json.",
+        ));
+    }
+    let bytes = bytes_of(request, app).await?;
+    let value: Value = serde_json::from_slice(&bytes)
+        .map_err(|error| Problem::malformed(format!("The body is not valid JSON: {error}.")))?;
+    let mut faults = Faults::default();
+    refuse_nul(&value, &mut String::new(), &mut faults);
+    faults.check()?;
+    Ok((value, bytes))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(media_type) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+        return false;
+    };
+    let media_type = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json"))
+}
+
+fn refuse_nul(value: &Value, path: &mut String, faults: &mut Faults) {
+    let add = |faults: &mut Faults, path: &str| {
+        faults.add(if path.is_empty() { "body" } else { path }, "Null characters are not allowed.");
+    };
+    match value {
+        Value::String(text) if text.contains('\0') => add(faults, path),
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                within(path, &format!("[{index}]"), |path| refuse_nul(item, path, faults));
+            }
+        }
+        Value::Object(members) => {
+            for (name, member) in members {
+                if name.contains('\0') {
+                    add(faults, path);
+                }
+                let step =
+                    if path.is_empty() { name.replace('\0', "") } else { format!(".{}", name.replace('\0', "")) };
+                within(path, &step, |path| refuse_nul(member, path, faults));
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn within(path: &mut String, step: &str, work: impl FnOnce(&mut String)) {
+    let length = path.len();
+    path.push_str(step);
+    work(path);
+    path.truncate(length);
+}
+
+/// Reads a value as `T`; what does not fit is named by its path.
+///
+/// # Errors
+/// 400 with `errors`.
+pub fn typed<T: DeserializeOwned>(value: Value) -> Answer<T> {
+    if !value.is_object() {
+        return Err(Problem::malformed("The body must be a JSON object."));
+    }
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        let says = error.into_inner().to_string();
+        match says.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
+            Some(field) if path == "." => Problem::invalid(field, "This field is required."),
+            Some(field) => Problem::invalid(format!("{path}.{field}"), "This field is required."),
+            None if path == "." => Problem::malformed(format!("The body does not fit: {says}.")),
+            None => Problem::invalid(path, format!("{}.", sentence(&says))),
+        }
+    })
+}
+
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+/// The `{id}` of the path. What is not an id names nothing: 404.
+#[derive(Debug, Clone, Copy)]
+pub struct PathId(pub Id);
+
+impl FromRequestParts<AppState> for PathId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Parts, app: &AppState) -> Answer<Self> {
+        let found = axum::extract::Path::<BTreeMap<String, String>>::from_request_parts(head, app).await;
+        let axum::extract::Path(found) = found.map_err(|_| Problem::absent())?;
+        found.get("id").and_then(|text| text.parse().ok()).map(Self).ok_or_else(Problem::absent)
+    }
+}
+
+impl Describe for PathId {
+    fn describe(notes: &mut Notes, _: &mut Schemas) {
+        notes.parameter("path", "id", json!({ "type": "integer", "format": "int64", "minimum": 1 }), "");
+        notes.refuses(404, "Not there, or not visible to the caller.");
+    }
+}
+
+fn json_refusals(notes: &mut Notes) {
+    notes.refuses(400, "Malformed or invalid; `errors` names every field.");
+    notes.refuses(413, "The body is too large.");
+    notes.refuses(415, "The body is not JSON.");
+}
+
+impl<T: ToSchema> Describe for Json<T> {
+    fn describe(notes: &mut Notes, schemas: &mut Schemas) {
+        let schema = schema_of::<T>(schemas);
+        notes.body("application/json", true, schema);
+        json_refusals(notes);
+        notes.refuses(409, "A value is taken, or the state does not allow it.");
+    }
+}
+
+impl<T: ToSchema> Describe for Posted<T> {
+    fn describe(notes: &mut Notes, schemas: &mut Schemas) {
+        let schema = schema_of::<T>(schemas);
+        notes.body("application/json", true, schema);
+        json_refusals(notes);
+        Repeat::describe(notes, schemas);
+    }
+}
+
+impl Describe for Bare {
+    fn describe(notes: &mut Notes, schemas: &mut Schemas) {
+        notes.refuses(400, "Malformed.");
+        notes.refuses(413, "The body is too large.");
+        Repeat::describe(notes, schemas);
+    }
+}
+
+impl<T: ToSchema> Describe for Changes<T> {
+    fn describe(notes: &mut Notes, schemas: &mut Schemas) {
+        // All members are optional in a change, whatever the whole requires.
+        let whole = schema_of::<T>(schemas);
+        let name = format!("{}Change", T::name());
+        let mut change = schemas.get(T::name().as_ref()).cloned().unwrap_or(whole);
+        if let Some(members) = change.as_object_mut() {
+            members.remove("required");
+        }
+        schemas.insert(name.clone(), change);
+        notes.body("application/json", true, json!({ "$ref": format!("#/components/schemas/{name}") }));
+        json_refusals(notes);
+        notes.refuses(409, "A value is taken, or the state does not allow it.");
+    }
+}

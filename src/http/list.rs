@@ -1,0 +1,554 @@
+//! Lists: filters, search, ordering and keyset pages.
+//!
+//! A resource names its filters and orderings as data ([`Listing`]); [`Asked`] checks a query string against them,
+//! [`Asked::page`] turns both into one statement. A page starts after the last row of the one before, by that row's
+//! ordering values and id, so that page 10,000 costs what page 1 does and rows that come or go in between shift nothing.
+
+use std::fmt::Write as _;
+use std::marker::PhantomData;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder, Row};
+use utoipa::ToSchema;
+
+use super::describe::{Answers, Describe, Notes, Schemas, schema_of};
+use super::origin::Origin;
+use super::problem::{Answer, Faults, Problem};
+use super::verbs::Resource;
+use crate::access::Viewer;
+use crate::app::AppState;
+use crate::ids::{Id, Moment};
+
+/// What can be asked of a list.
+#[derive(Debug, Clone, Copy)]
+pub struct Listing {
+    /// Query parameters that narrow the list.
+    pub filters: &'static [Filter],
+    /// What `?ordering=` may name.
+    pub orderings: &'static [Ordering],
+    /// The ordering when none is asked, as `?ordering=` spells it; `id` breaks ties.
+    pub default: &'static str,
+    /// The text that `?search=` looks through: the very expression of the trigram index.
+    pub search: Option<&'static str>,
+    /// The column behind `?updated_since=`.
+    pub updated_at: Option<&'static str>,
+}
+
+/// A query parameter and the expression that it is compared with.
+#[derive(Debug, Clone, Copy)]
+pub struct Filter {
+    /// The parameter.
+    pub name: &'static str,
+    /// SQL; in a [`Kind::Where`] the whole condition with `{}` where the value goes.
+    pub sql: &'static str,
+    /// What values it takes and how they are compared.
+    pub kind: Kind,
+}
+
+/// What values a filter takes.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// An id, equal.
+    Id,
+    /// A number, equal.
+    Number,
+    /// Text, equal.
+    Text,
+    /// `true` or `false`, equal.
+    Flag,
+    /// One of these words, equal.
+    OneOf(&'static [&'static str]),
+    /// A moment or day, at or after it.
+    From,
+    /// A moment or day, before or at it.
+    To,
+    /// An id within a condition of its own.
+    Where,
+}
+
+/// What a list can be ordered by. Nulls have no place in a keyset: the expression is never null.
+#[derive(Debug, Clone, Copy)]
+pub struct Ordering {
+    /// As `?ordering=` spells it.
+    pub name: &'static str,
+    /// SQL.
+    pub sql: &'static str,
+    /// The SQL type, to which a cursor's text is cast back.
+    pub sql_type: &'static str,
+}
+
+impl Filter {
+    /// A filter.
+    pub const fn new(name: &'static str, sql: &'static str, kind: Kind) -> Self {
+        Self { name, sql, kind }
+    }
+}
+
+impl Ordering {
+    /// An ordering.
+    pub const fn new(name: &'static str, sql: &'static str, sql_type: &'static str) -> Self {
+        Self { name, sql, sql_type }
+    }
+}
+
+/// A checked query string.
+#[derive(Debug)]
+pub struct Asked<R> {
+    filters: Vec<(Filter, Value)>,
+    search: Option<String>,
+    updated_since: Option<Moment>,
+    ordering: Vec<(Ordering, bool)>,
+    after: Option<Cursor>,
+    size: i64,
+    count: bool,
+    include_deleted: bool,
+    address: Address,
+    resource: PhantomData<fn() -> R>,
+}
+
+#[derive(Debug, Clone)]
+enum Value {
+    Number(i64),
+    Text(String),
+    Flag(bool),
+    Moment(Moment),
+    Day(NaiveDate),
+}
+
+/// The list's own address without the cursor, for `Link`.
+#[derive(Debug)]
+struct Address {
+    path: String,
+    rest: Vec<(String, String)>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Cursor {
+    /// The ordering it belongs to.
+    o: String,
+    /// The last row's ordering values as text.
+    k: Vec<String>,
+    /// The last row's id.
+    i: i64,
+}
+
+const ID: Ordering = Ordering::new("id", "{id}", "int8");
+
+impl<R: Resource> FromRequestParts<AppState> for Asked<R> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Parts, app: &AppState) -> Answer<Self> {
+        let base = head.extensions.get::<Origin>().map(|origin| origin.base_url.to_string()).unwrap_or_default();
+        let pairs = query_pairs(head)?;
+        let mut asked = Self {
+            filters: Vec::new(),
+            search: None,
+            updated_since: None,
+            ordering: orderings(&R::LISTING, R::LISTING.default).map_err(|_| unknown_ordering(&R::LISTING))?,
+            after: None,
+            size: app.config.page_size_default.into(),
+            count: false,
+            include_deleted: false,
+            address: Address { path: format!("{base}{}", head.uri.path()), rest: Vec::new() },
+            resource: PhantomData,
+        };
+        let mut faults = Faults::default();
+        let mut spelt = R::LISTING.default.to_owned();
+        for (name, value) in &pairs {
+            if name != "cursor" {
+                asked.address.rest.push((name.clone(), value.clone()));
+            }
+            match name.as_str() {
+                "page_size" => match value.parse() {
+                    Ok(size) if (1..=i64::from(app.config.page_size_max)).contains(&size) => asked.size = size,
+                    _ => faults.add(name, format!("A number from 1 to {} is expected.", app.config.page_size_max)),
+                },
+                "cursor" => match decode(value) {
+                    Some(cursor) => asked.after = Some(cursor),
+                    None => faults.add(name, "This cursor is not one that a Link header gave."),
+                },
+                "count" => flag(&mut faults, name, value, &mut asked.count),
+                "include_deleted" => flag(&mut faults, name, value, &mut asked.include_deleted),
+                "ordering" => match orderings(&R::LISTING, value) {
+                    Ok(ordering) => {
+                        asked.ordering = ordering;
+                        spelt.clone_from(value);
+                    }
+                    Err(unknown) => {
+                        let known = R::LISTING.orderings.iter().map(|o| o.name).collect::<Vec<_>>().join(", ");
+                        faults.add(name, format!("`{unknown}` cannot be ordered by; known: id, {known}."));
+                    }
+                },
+                "search" if R::LISTING.search.is_some() => {
+                    if value.chars().count() > 200 {
+                        faults.add(name, "At most 200 characters are searched for.");
+                    }
+                    asked.search = Some(value.clone()).filter(|text| !text.trim().is_empty());
+                }
+                "updated_since" if R::LISTING.updated_at.is_some() => match value.parse() {
+                    Ok(moment) => asked.updated_since = Some(moment),
+                    Err(says) => faults.add(name, says),
+                },
+                _ => match R::LISTING.filters.iter().find(|filter| filter.name == name) {
+                    Some(filter) => match filter_value(*filter, value) {
+                        Ok(value) => asked.filters.push((*filter, value)),
+                        Err(says) => faults.add(name, says),
+                    },
+                    None => faults.add(name, format!("This list has no parameter `{name}`.")),
+                },
+            }
+        }
+        if let Some(cursor) = &asked.after
+            && (cursor.o != spelt || cursor.k.len() != asked.ordering.len())
+        {
+            faults.add("cursor", "This cursor belongs to another ordering.");
+        }
+        faults.check()?;
+        Ok(asked)
+    }
+}
+
+/// The query string's pairs; NUL is refused by name.
+///
+/// # Errors
+/// 400.
+pub fn query_pairs(head: &Parts) -> Answer<Vec<(String, String)>> {
+    let pairs: Vec<(String, String)> = axum::extract::Query::try_from_uri(&head.uri)
+        .map(|axum::extract::Query(pairs)| pairs)
+        .map_err(|_| Problem::malformed("The query string is malformed."))?;
+    match pairs.iter().find(|(name, value)| name.contains('\0') || value.contains('\0')) {
+        Some((name, _)) => Err(Problem::invalid(name.replace('\0', ""), "Null characters are not allowed.")),
+        None => Ok(pairs),
+    }
+}
+
+fn unknown_ordering(listing: &Listing) -> Problem {
+    Problem::internal(anyhow::anyhow!("the default ordering `{}` is not among the orderings", listing.default))
+}
+
+fn flag(faults: &mut Faults, name: &str, value: &str, into: &mut bool) {
+    match boolean(value) {
+        Some(value) => *into = value,
+        None => faults.add(name, "`true` or `false` is expected."),
+    }
+}
+
+fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "true" | "True" | "1" => Some(true),
+        "false" | "False" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+fn filter_value(filter: Filter, text: &str) -> Result<Value, String> {
+    Ok(match filter.kind {
+        Kind::Id | Kind::Where => Value::Number(text.parse::<Id>()?.0),
+        Kind::Number => Value::Number(text.parse::<i32>().map_err(|_| "A number is expected.")?.into()),
+        Kind::Text => Value::Text(text.to_owned()),
+        Kind::Flag => Value::Flag(boolean(text).ok_or("`true` or `false` is expected.")?),
+        Kind::OneOf(words) if words.contains(&text) => Value::Text(text.to_owned()),
+        Kind::OneOf(words) => return Err(format!("One of {} is expected.", words.join(", "))),
+        Kind::From | Kind::To => match text.parse::<NaiveDate>() {
+            Ok(day) => Value::Day(day),
+            Err(_) => Value::Moment(text.parse::<Moment>()?),
+        },
+    })
+}
+
+fn orderings(listing: &Listing, spelt: &str) -> Result<Vec<(Ordering, bool)>, String> {
+    let mut found = Vec::new();
+    for word in spelt.split(',').map(str::trim) {
+        let (name, descending) = word.strip_prefix('-').map_or((word, false), |name| (name, true));
+        if name == "id" {
+            found.push((ID, descending));
+            return Ok(found);
+        }
+        match listing.orderings.iter().find(|ordering| ordering.name == name) {
+            Some(ordering) => found.push((*ordering, descending)),
+            None => return Err(word.to_owned()),
+        }
+    }
+    // `id` breaks ties, in the direction of what stands before it, so that one index can serve both.
+    let descending = found.last().is_some_and(|(_, descending)| *descending);
+    found.push((ID, descending));
+    Ok(found)
+}
+
+fn decode(text: &str) -> Option<Cursor> {
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?;
+    let cursor: Cursor = serde_json::from_slice(&bytes).ok()?;
+    cursor.k.iter().all(|key| !key.contains('\0')).then_some(cursor)
+}
+
+impl<R: Resource> Asked<R> {
+    /// The rows that the viewer may see and asked for.
+    ///
+    /// # Errors
+    /// 400 when the cursor's values do not fit, or the database's failure.
+    pub async fn page(&self, conn: &mut PgConnection, viewer: &Viewer) -> Answer<Listed<R::Shown>> {
+        if self.include_deleted && !viewer.may_see_deleted() {
+            return Err(Problem::forbidden("Only administrators may list deleted rows."));
+        }
+        let id = format!("{}.id", R::ALIAS);
+        let total = if self.count {
+            let mut sql = QueryBuilder::new("select count(*) from (");
+            sql.push(R::SELECT);
+            self.push_conditions(&mut sql, viewer);
+            sql.push(") counted");
+            Some(sql.build_query_scalar::<i64>().fetch_one(&mut *conn).await?)
+        } else {
+            None
+        };
+
+        let mut sql = QueryBuilder::<Postgres>::new("");
+        let (head, from) = split_select(R::SELECT);
+        sql.push(head);
+        sql.push(", array[");
+        for (place, (ordering, _)) in self.ordering.iter().enumerate() {
+            sql.push(if place == 0 { "" } else { ", " });
+            sql.push(format!("({})::text", ordering.sql.replace("{id}", &id)));
+        }
+        sql.push("] as page_keys, ").push(&id).push(" as page_id ").push(from);
+        self.push_conditions(&mut sql, viewer);
+        if let Some(cursor) = &self.after {
+            push_after(&mut sql, &self.ordering, &id, cursor);
+        }
+        sql.push(" order by ");
+        for (place, (ordering, descending)) in self.ordering.iter().enumerate() {
+            sql.push(if place == 0 { "" } else { ", " });
+            sql.push(ordering.sql.replace("{id}", &id));
+            sql.push(if *descending { " desc" } else { "" });
+        }
+        sql.push(" limit ").push_bind(self.size + 1);
+
+        let mut rows = sql.build().fetch_all(conn).await?;
+        let more = i64::try_from(rows.len()).is_ok_and(|found| found > self.size);
+        rows.truncate(usize::try_from(self.size).unwrap_or(usize::MAX));
+        let next = match rows.last() {
+            Some(last) if more => {
+                let cursor = Cursor { o: self.spelt(), k: last.try_get("page_keys")?, i: last.try_get("page_id")? };
+                Some(self.address.next(&cursor)?)
+            }
+            _ => None,
+        };
+        let shown = rows
+            .iter()
+            .map(|row| R::Row::from_row(row).map(|row| R::shown(row, viewer)))
+            .collect::<Result<Vec<_>, _>>()?;
+        Listed::with(&shown, next, total)
+    }
+
+    fn spelt(&self) -> String {
+        let asked = self.address.rest.iter().rfind(|(name, _)| name == "ordering").map(|(_, value)| value.clone());
+        asked.unwrap_or_else(|| R::LISTING.default.to_owned())
+    }
+
+    fn push_conditions(&self, sql: &mut QueryBuilder<Postgres>, viewer: &Viewer) {
+        sql.push(" where ");
+        sql.push(if self.include_deleted { "true" } else { R::LIVE });
+        R::visible(sql, viewer, true);
+        for (filter, value) in &self.filters {
+            sql.push(" and ");
+            let (before, after) = match filter.kind {
+                Kind::Where => filter.sql.split_once("{}").unwrap_or((filter.sql, "")),
+                Kind::Id | Kind::Number | Kind::Text | Kind::Flag | Kind::OneOf(_) | Kind::From | Kind::To => {
+                    (filter.sql, "")
+                }
+            };
+            sql.push(before);
+            sql.push(match filter.kind {
+                Kind::Where => "",
+                Kind::From => " >= ",
+                Kind::To => " <= ",
+                Kind::Id | Kind::Number | Kind::Text | Kind::Flag | Kind::OneOf(_) => " = ",
+            });
+            match value {
+                Value::Number(number) => sql.push_bind(*number),
+                Value::Text(text) => sql.push_bind(text.clone()),
+                Value::Flag(flag) => sql.push_bind(*flag),
+                Value::Moment(moment) => sql.push_bind(*moment),
+                Value::Day(day) => sql.push_bind(*day),
+            };
+            sql.push(after);
+        }
+        if let (Some(expression), Some(text)) = (R::LISTING.search, &self.search) {
+            // Every word must be found; the characters that `ilike` gives a meaning are taken literally.
+            for word in text.split_whitespace().take(10) {
+                let literal = word.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+                sql.push(" and ").push(expression).push(" ilike ").push_bind(format!("%{literal}%"));
+            }
+        }
+        if let (Some(column), Some(since)) = (R::LISTING.updated_at, self.updated_since) {
+            sql.push(" and ").push(column).push(" >= ").push_bind(since);
+        }
+    }
+}
+
+/// The rows after the cursor: a row comparison where all orderings run one way, since an index serves it.
+fn push_after(sql: &mut QueryBuilder<Postgres>, ordering: &[(Ordering, bool)], id: &str, cursor: &Cursor) {
+    let expression = |ordering: &Ordering| ordering.sql.replace("{id}", id);
+    let one_way = ordering.windows(2).all(|pair| matches!(pair, [(_, a), (_, b)] if a == b));
+    let bind = |sql: &mut QueryBuilder<Postgres>, ordering: &Ordering, key: &String| {
+        // The parameter is text whatever PostgreSQL would infer: the cast to the ordering's type follows it.
+        sql.push("(").push_bind(key.clone()).push(format!("::text)::{}", ordering.sql_type));
+    };
+    if one_way {
+        let list = ordering.iter().map(|(ordering, _)| expression(ordering)).collect::<Vec<_>>().join(", ");
+        let descending = ordering.first().is_some_and(|(_, descending)| *descending);
+        sql.push(format!(" and ({list}) {} (", if descending { "<" } else { ">" }));
+        for (place, ((ordering, _), key)) in ordering.iter().zip(&cursor.k).enumerate() {
+            sql.push(if place == 0 { "" } else { ", " });
+            bind(sql, ordering, key);
+        }
+        sql.push(")");
+        return;
+    }
+    sql.push(" and (");
+    for last in 0..ordering.len() {
+        sql.push(if last == 0 { "(" } else { " or (" });
+        for (place, ((ordering, descending), key)) in ordering.iter().zip(&cursor.k).take(last + 1).enumerate() {
+            sql.push(if place == 0 { "" } else { " and " });
+            sql.push(expression(ordering));
+            sql.push(match (place == last, descending) {
+                (false, _) => " = ",
+                (true, true) => " < ",
+                (true, false) => " > ",
+            });
+            bind(sql, ordering, key);
+        }
+        sql.push(")");
+    }
+    sql.push(")");
+}
+
+/// The column list and, from its last `from` at the start of a line, the rest.
+fn split_select(select: &'static str) -> (&'static str, &'static str) {
+    select.find("\nfrom ").map_or((select, ""), |place| select.split_at(place))
+}
+
+impl Address {
+    fn next(&self, cursor: &Cursor) -> Answer<String> {
+        let cursor = serde_json::to_vec(cursor).map_err(Problem::internal)?;
+        let mut link = format!("<{}?", self.path);
+        for (name, value) in &self.rest {
+            let _ = write!(link, "{}={}&", escaped(name), escaped(value));
+        }
+        let _ = write!(link, "cursor={}>; rel=\"next\"", BASE64_URL_SAFE_NO_PAD.encode(cursor));
+        Ok(link)
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~,".contains(&byte) {
+            out.push(byte.into());
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+        out
+    })
+}
+
+/// A page: a bare JSON array, with `Link` to the next and, when asked, `X-Total-Count`.
+pub struct Listed<T> {
+    bytes: Vec<u8>,
+    next: Option<String>,
+    total: Option<i64>,
+    of: PhantomData<T>,
+}
+
+impl<T: Serialize> Listed<T> {
+    /// A page of `rows`.
+    ///
+    /// # Errors
+    /// 500 when the rows cannot be written as JSON.
+    pub fn with(rows: &[T], next: Option<String>, total: Option<i64>) -> Answer<Self> {
+        let bytes = serde_json::to_vec(rows).map_err(Problem::internal)?;
+        Ok(Self { bytes, next, total, of: PhantomData })
+    }
+
+    /// A list that is always whole.
+    ///
+    /// # Errors
+    /// 500 when the rows cannot be written as JSON.
+    pub fn whole(rows: &[T]) -> Answer<Self> {
+        Self::with(rows, None, None)
+    }
+}
+
+impl<T> IntoResponse for Listed<T> {
+    fn into_response(self) -> Response {
+        let tag = super::answer::etag(&self.bytes);
+        let mut response =
+            ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "private, no-cache")], self.bytes)
+                .into_response();
+        let headers = response.headers_mut();
+        if let Ok(tag) = HeaderValue::from_str(&tag) {
+            headers.insert(header::ETAG, tag);
+        }
+        if let Some(next) = self.next.and_then(|next| HeaderValue::from_str(&next).ok()) {
+            headers.insert(header::LINK, next);
+        }
+        if let Some(total) = self.total {
+            headers.insert(HeaderName::from_static("x-total-count"), total.into());
+        }
+        response
+    }
+}
+
+impl<T: ToSchema> Answers for Listed<T> {
+    fn describe(notes: &mut Notes, schemas: &mut Schemas) {
+        let schema = schema_of::<T>(schemas);
+        notes.answers(200, "A page.", "application/json", Some(json!({ "type": "array", "items": schema })));
+        notes.header("Link", "RFC 8288, `rel=\"next\"`, when there is more.");
+        notes.header("X-Total-Count", "With `?count=true`.");
+    }
+}
+
+impl<R: Resource> Describe for Asked<R> {
+    fn describe(notes: &mut Notes, _: &mut Schemas) {
+        for filter in R::LISTING.filters {
+            let schema = match filter.kind {
+                Kind::Id | Kind::Where => json!({ "type": "integer", "format": "int64", "minimum": 1 }),
+                Kind::Number => json!({ "type": "integer", "format": "int32" }),
+                Kind::Text => json!({ "type": "string" }),
+                Kind::Flag => json!({ "type": "boolean" }),
+                Kind::OneOf(words) => json!({ "type": "string", "enum": words }),
+                Kind::From | Kind::To => json!({ "type": "string", "description": "RFC 3339, or a day" }),
+            };
+            notes.parameter("query", filter.name, schema, "");
+        }
+        if R::LISTING.search.is_some() {
+            notes.parameter(
+                "query",
+                "search",
+                json!({ "type": "string", "maxLength": 200 }),
+                "Every word must be found.",
+            );
+        }
+        if R::LISTING.updated_at.is_some() {
+            notes.parameter("query", "updated_since", json!({ "type": "string", "format": "date-time" }), "");
+        }
+        let names = R::LISTING.orderings.iter().map(|o| o.name).collect::<Vec<_>>().join(", ");
+        notes.parameter(
+            "query",
+            "ordering",
+            json!({ "type": "string", "default": R::LISTING.default }),
+            &format!("Comma-separated, `-` for descending: id, {names}."),
+        );
+        notes.parameter("query", "page_size", json!({ "type": "integer", "minimum": 1 }), "");
+        notes.parameter("query", "cursor", json!({ "type": "string" }), "From the Link header.");
+        notes.parameter("query", "count", json!({ "type": "boolean" }), "Adds X-Total-Count.");
+        notes.parameter("query", "include_deleted", json!({ "type": "boolean" }), "Administrators only.");
+        notes.refuses(400, "An unknown parameter or a bad value, named in `errors`.");
+    }
+}

@@ -1,0 +1,27 @@
+//! What every endpoint shares: the route table, bodies, lists, answers, problems, conditions and repeats.
+
+mod answer;
+mod body;
+mod describe;
+mod list;
+pub mod openapi;
+mod origin;
+mod own_task;
+mod problem;
+mod repeat;
+mod routes;
+mod verbs;
+
+pub use answer::{Accepted, Created, Done, IfMatch, Kept, NoContent, Shown, not_modified};
+pub(crate) use body::too_large;
+pub use body::{Bare, Changes, Json, PathId, Posted, typed};
+pub use describe::{Answers, Describe, Notes, Schemas, schema_of};
+pub use list::{Asked, Filter, Kind, Listed, Listing, Ordering, query_pairs};
+pub use origin::{Origin, identify, refuse_foreign_hosts};
+pub use own_task::own_task;
+pub use problem::{Answer, Faults, Problem, Refusal, render};
+pub use repeat::Repeat;
+pub use routes::{Route, Routes, nothing_here, wrong_method};
+pub use verbs::{
+    Audited, Resource, Sight, Target, Writable, change, create, find, insert, list, remove, replace, restore, show,
+};

@@ -1,0 +1,61 @@
+//! The OpenAPI document, read off the route table.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::describe::{Notes, Schemas};
+use super::routes::Routes;
+
+/// The document of these routes, as version 3.1.
+#[must_use]
+pub fn document(routes: &Routes) -> Value {
+    let mut schemas = Schemas::new();
+    schemas.insert("Problem".to_owned(), problem());
+    let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
+    for route in routes.lines() {
+        let mut notes = Notes::default();
+        (route.notes)(&mut notes, &mut schemas);
+        let tag = route.path.trim_start_matches("/api/").split("/{").next().unwrap_or_default().trim_end_matches('/');
+        paths
+            .entry(&route.path)
+            .or_default()
+            .insert(route.method.as_str().to_ascii_lowercase(), notes.operation(tag, &route.name, route.says));
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "SwinCMS",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Course management for a university. Conventions: docs/api.md.",
+        },
+        "servers": [{ "url": "/" }],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" } },
+        },
+    })
+}
+
+fn problem() -> Value {
+    json!({
+        "type": "object",
+        "description": "RFC 9457.",
+        "required": ["type", "title", "status", "detail", "error", "code", "request_id"],
+        "properties": {
+            "type": { "type": "string" },
+            "title": { "type": "string" },
+            "status": { "type": "integer" },
+            "detail": { "type": "string", "description": "For people." },
+            "error": { "type": "string", "description": "Repeats `detail`." },
+            "code": { "type": "string", "description": "Permanent, snake_case." },
+            "request_id": { "type": "string" },
+            "errors": {
+                "type": "object",
+                "description": "What is wrong, by field.",
+                "additionalProperties": { "type": "array", "items": { "type": "string" } },
+            },
+        },
+    })
+}

@@ -1,0 +1,123 @@
+//! Where a request comes from: its id, the client's address and program, and the address the client knows us by.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tracing::Instrument;
+
+use super::problem::Problem;
+use crate::app::AppState;
+use crate::config::Config;
+
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// Facts about the request that every layer and handler may need.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// `X-Request-Id`: the client's, if it is short and plain, else a new one.
+    pub request_id: String,
+    /// The client's address; behind a trusted proxy the one that the proxy names.
+    pub ip: IpAddr,
+    /// `User-Agent`, cut to 255 characters.
+    pub agent: String,
+    /// Whether `Host` names a host of ours (`ALLOWED_HOSTS`).
+    pub host_is_ours: bool,
+    /// Start of absolute URLs in answers, without a final slash: `PUBLIC_URL`, in dev the Host if it is allowed.
+    pub base_url: Arc<str>,
+}
+
+/// The layer that finds the [`Origin`], refuses a foreign `Host`, and puts the request id into every log line and answer.
+pub async fn identify(State(app): State<AppState>, mut request: Request, next: Next) -> Response {
+    let peer = request
+        .extensions()
+        .get::<ConnectInfo<SocketAddr>>()
+        .map_or(IpAddr::from([127, 0, 0, 1]), |ConnectInfo(address)| address.ip());
+    let headers = request.headers();
+    let request_id = headers
+        .get(&REQUEST_ID)
+        .and_then(|value| value.to_str().ok())
+        .filter(|id| {
+            (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        })
+        .map_or_else(|| uuid::Uuid::now_v7().simple().to_string(), str::to_owned);
+    let host = request
+        .uri()
+        .authority()
+        .map(|a| a.as_str().to_owned())
+        .or_else(|| headers.get(header::HOST).and_then(|value| value.to_str().ok()).map(str::to_owned));
+    let host = host.unwrap_or_default();
+    let known_host = host_is_allowed(&app.config, &host);
+    let origin = Origin {
+        ip: client_address(&app.config, headers, peer),
+        agent: headers
+            .get(header::USER_AGENT)
+            .map(|value| {
+                String::from_utf8_lossy(value.as_bytes()).chars().filter(|c| !c.is_control()).take(255).collect()
+            })
+            .unwrap_or_default(),
+        base_url: match &app.config.public_url {
+            Some(url) => Arc::from(url.trim_end_matches('/')),
+            None if known_host && !host.is_empty() => Arc::from(format!("http://{host}")),
+            None => Arc::from(format!("http://localhost:{}", app.config.bind.port())),
+        },
+        host_is_ours: known_host,
+        request_id,
+    };
+    let id = HeaderValue::from_str(&origin.request_id).ok();
+    let span = tracing::info_span!("request", id = %origin.request_id, method = %request.method(), path = request.uri().path());
+    request.extensions_mut().insert(origin);
+    let mut response = next.run(request).instrument(span).await;
+    if let Some(id) = id {
+        response.headers_mut().insert(REQUEST_ID.clone(), id);
+    }
+    response
+}
+
+/// The layer that refuses requests for a host that is not ours; probes of the container come with any Host.
+pub async fn refuse_foreign_hosts(request: Request, next: Next) -> Response {
+    let ours = request.extensions().get::<Origin>().is_some_and(|origin| origin.host_is_ours);
+    if ours || request.uri().path().starts_with("/health/") {
+        return next.run(request).await;
+    }
+    Problem::malformed("The Host header names a host that this server does not serve; see ALLOWED_HOSTS.")
+        .into_response()
+}
+
+fn host_is_allowed(config: &Config, host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    config.allowed_hosts.iter().any(|allowed| {
+        allowed == "*"
+            || allowed.eq_ignore_ascii_case(&name)
+            || allowed.strip_prefix('.').is_some_and(|domain| {
+                name == domain || name.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))
+            })
+    })
+}
+
+/// Walks `X-Forwarded-For` from our side and stops at the first address that is not a proxy of ours: what stands
+/// further left was written by the client.
+fn client_address(config: &Config, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
+    let trusted = |ip: &IpAddr| config.trusted_proxies.iter().any(|net| net.contains(*ip));
+    let mut client = peer;
+    let hops =
+        headers.get_all(&FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",");
+    for hop in hops.rsplit(',').map(str::trim) {
+        if !trusted(&client) {
+            break;
+        }
+        match hop.parse::<IpAddr>() {
+            Ok(ip) => client = ip.to_canonical(),
+            Err(_) => break,
+        }
+    }
+    client.to_canonical()
+}

@@ -1,0 +1,182 @@
+//! The route table. A handler that does not say who may call it does not compile, and what it says is remembered: the
+//! authorisation matrix and the OpenAPI document are read off this table, so there is no list to forget.
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::response::IntoResponse;
+use axum::routing::{MethodFilter, MethodRouter, on};
+
+use super::describe::{Answers, Describe, Notes, Schemas};
+use super::problem::{Answer, Problem};
+use crate::access::Access;
+use crate::app::AppState;
+
+/// One line of the table.
+pub struct Route {
+    /// The method.
+    pub method: Method,
+    /// The path with its final slash, parameters as `{id}`.
+    pub path: String,
+    /// Who may call, as it stands in the authorisation matrix.
+    pub access: &'static str,
+    /// What it does, in a sentence.
+    pub says: &'static str,
+    /// The handler's name, such as `academic.units.list`.
+    pub name: String,
+    pub(super) notes: fn(&mut Notes, &mut Schemas),
+    handler: MethodRouter<AppState>,
+}
+
+/// The endpoints below one path.
+#[derive(Default)]
+pub struct Routes {
+    base: &'static str,
+    tag: &'static str,
+    routes: Vec<Route>,
+}
+
+/// A handler whose first argument says who may call it, and whose every argument and answer describes itself.
+///
+/// `T` is the list of arguments; axum's own marker `M` stands in front of it.
+#[diagnostic::on_unimplemented(
+    message = "this handler does not say who may call it, or has a part that does not describe itself",
+    note = "make the first argument `Public`, `Visitor` or an `Actor<…>`; every other argument `Describe`; the answer `Answers`"
+)]
+pub trait Endpoint<T>: Handler<T, AppState> {
+    /// As it stands in the authorisation matrix.
+    const ACCESS: &'static str;
+    /// Adds all that the parts say.
+    fn describe(notes: &mut Notes, schemas: &mut Schemas);
+}
+
+macro_rules! endpoint {
+    ($($part:ident)*) => {
+        impl<F, Fut, R, M, A, $($part),*> Endpoint<(M, A, $($part,)*)> for F
+        where
+            F: Handler<(M, A, $($part,)*), AppState> + Fn(A, $($part),*) -> Fut,
+            Fut: Future<Output = Answer<R>>,
+            R: Answers + IntoResponse,
+            A: Access,
+            $($part: Describe,)*
+        {
+            const ACCESS: &'static str = A::NAME;
+            fn describe(notes: &mut Notes, schemas: &mut Schemas) {
+                R::describe(notes, schemas);
+                A::describe(notes);
+                $($part::describe(notes, schemas);)*
+            }
+        }
+    };
+}
+endpoint!();
+endpoint!(B);
+endpoint!(B C);
+endpoint!(B C D);
+endpoint!(B C D E);
+
+impl Routes {
+    /// A table of endpoints that all start with `base`, such as `/api/academic/units`.
+    #[must_use]
+    pub fn under(base: &'static str) -> Self {
+        let tag = base.strip_prefix("/api/").unwrap_or(base.trim_start_matches('/'));
+        Self { base, tag, routes: Vec::new() }
+    }
+
+    /// `GET`, and with it `HEAD`.
+    #[must_use]
+    pub fn get<H: Endpoint<T>, T: 'static>(self, path: &str, handler: H, says: &'static str) -> Self {
+        self.add(Method::GET, MethodFilter::GET, path, handler, says)
+    }
+
+    /// `POST`.
+    #[must_use]
+    pub fn post<H: Endpoint<T>, T: 'static>(self, path: &str, handler: H, says: &'static str) -> Self {
+        self.add(Method::POST, MethodFilter::POST, path, handler, says)
+    }
+
+    /// `PUT`.
+    #[must_use]
+    pub fn put<H: Endpoint<T>, T: 'static>(self, path: &str, handler: H, says: &'static str) -> Self {
+        self.add(Method::PUT, MethodFilter::PUT, path, handler, says)
+    }
+
+    /// `PATCH`.
+    #[must_use]
+    pub fn patch<H: Endpoint<T>, T: 'static>(self, path: &str, handler: H, says: &'static str) -> Self {
+        self.add(Method::PATCH, MethodFilter::PATCH, path, handler, says)
+    }
+
+    /// `DELETE`.
+    #[must_use]
+    pub fn delete<H: Endpoint<T>, T: 'static>(self, path: &str, handler: H, says: &'static str) -> Self {
+        self.add(Method::DELETE, MethodFilter::DELETE, path, handler, says)
+    }
+
+    /// All of these and all of `other`.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.routes.extend(other.routes);
+        self
+    }
+
+    /// The lines, in the order they were written.
+    #[must_use]
+    pub fn lines(&self) -> &[Route] {
+        &self.routes
+    }
+
+    fn add<H: Endpoint<T>, T: 'static>(
+        mut self,
+        method: Method,
+        filter: MethodFilter,
+        path: &str,
+        handler: H,
+        says: &'static str,
+    ) -> Self {
+        self.routes.push(Route {
+            method,
+            path: format!("{}{path}", self.base),
+            access: H::ACCESS,
+            says,
+            name: operation_name::<H>(self.tag),
+            notes: H::describe,
+            handler: on(filter, handler),
+        });
+        self
+    }
+
+    /// The table as axum's router: each path with and without its final slash, the same handler behind both.
+    ///
+    /// axum redirects or answers 404 for the other form when routers are nested, so full paths are registered.
+    pub fn into_router(self) -> Router<AppState> {
+        self.routes.into_iter().fold(Router::new(), |router, route| {
+            let bare = route.path.trim_end_matches('/').to_owned();
+            let router =
+                if bare.is_empty() || bare == route.path { router } else { router.route(&bare, route.handler.clone()) };
+            router.route(&route.path, route.handler)
+        })
+    }
+}
+
+/// `academic.units` and a handler `list` make `academic.units.list`; a shared verb such as `create::<Unit>` likewise.
+fn operation_name<H>(tag: &str) -> String {
+    let full = std::any::type_name::<H>();
+    let plain = full.split('<').next().unwrap_or(full);
+    let verb = plain.rsplit("::").next().unwrap_or(plain);
+    format!("{}.{verb}", tag.replace(['/', '-'], "."))
+}
+
+/// 404 for a path that no route has.
+pub async fn nothing_here() -> Problem {
+    Problem::absent()
+}
+
+/// 405; axum adds `Allow`.
+pub async fn wrong_method() -> Problem {
+    Problem::new(
+        axum::http::StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "This method is not allowed here; see the Allow header.",
+    )
+}

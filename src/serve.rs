@@ -1,0 +1,85 @@
+//! The accept loop, and the drain when the server is told to stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, Request};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+/// How long a client may take to send a request's head, and how long an idle connection is kept.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Serves until `stop`, then stops accepting and waits at most `drain` for open requests.
+///
+/// HTTP/1.1 alone: telling the version apart would read from the client without a time-out, and nginx in front speaks
+/// nothing newer to us.
+pub async fn serve(listener: TcpListener, router: Router, most: usize, drain: Duration, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(most));
+    let graceful = GracefulShutdown::new();
+    loop {
+        // A place first: beyond the cap, connections wait in the kernel's queue.
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = async {
+                let place = places.clone().acquire_owned().await;
+                (listener.accept().await, place)
+            } => accepted,
+        };
+        let (Ok((stream, peer)), Ok(place)) = accepted else {
+            // Out of file descriptors, most likely: accepting again at once would only spin.
+            tracing::warn!("a connection could not be accepted");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let connection = connection(stream, peer, router.clone());
+        let watched = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = watched.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    tracing::info!("draining");
+    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some requests were still open after {} s", drain.as_secs());
+    }
+}
+
+fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+) -> http1::Connection<
+    TokioIo<TcpStream>,
+    impl hyper::service::HttpService<
+        hyper::body::Incoming,
+        ResBody = axum::body::Body,
+        Future = impl Send,
+        Error = std::convert::Infallible,
+    >,
+> {
+    // An answer is one write; waiting to gather more would only delay it.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "no TCP_NODELAY");
+    }
+    let service = router.map_request(move |request: hyper::Request<hyper::body::Incoming>| {
+        let mut request: Request = request.map(axum::body::Body::new);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        request
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+}

@@ -1,0 +1,166 @@
+//! The mail queue: rows of `mail_outbox`, written in the transaction that causes them, delivered by every server process.
+//!
+//! A row is leased, sent, and marked; a failure is tried again after 1, 2, 4 … minutes, for two days. No secret waits in
+//! the queue: a reset token is made when its mail is.
+
+use std::time::Duration;
+
+use lettre::message::Mailbox;
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::{AsyncFileTransport, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+use secrecy::ExposeSecret;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::access::tokens;
+use crate::app::AppState;
+use crate::config::{Config, Mail, MailTls};
+use crate::http::{Answer, Problem};
+
+const EVERY: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(30);
+
+enum Transport {
+    Smtp(Box<AsyncSmtpTransport<Tokio1Executor>>),
+    Files(AsyncFileTransport<Tokio1Executor>),
+}
+
+impl Transport {
+    fn of(config: &Config) -> anyhow::Result<Self> {
+        Ok(match &config.mail {
+            Mail::Files(folder) => {
+                std::fs::create_dir_all(folder)?;
+                Self::Files(AsyncFileTransport::new(folder))
+            }
+            Mail::Smtp { host, port, login, tls } => {
+                let builder = match tls {
+                    MailTls::None => AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host),
+                    MailTls::StartTls => AsyncSmtpTransport::<Tokio1Executor>::starttls_relay(host)?,
+                    MailTls::Implicit => AsyncSmtpTransport::<Tokio1Executor>::relay(host)?,
+                };
+                let builder = builder.port(*port).timeout(Some(PATIENCE));
+                let builder = match login {
+                    Some((user, password)) => {
+                        builder.credentials(Credentials::new(user.clone(), password.expose_secret().to_owned()))
+                    }
+                    None => builder,
+                };
+                Self::Smtp(Box::new(builder.build()))
+            }
+        })
+    }
+
+    async fn send(&self, message: Message) -> anyhow::Result<()> {
+        match self {
+            Self::Smtp(transport) => transport.send(message).await.map(drop)?,
+            Self::Files(transport) => transport.send(message).await.map(drop)?,
+        }
+        Ok(())
+    }
+}
+
+/// Delivers until `stop`.
+pub async fn deliver(app: AppState, stop: CancellationToken) {
+    let transport = match Transport::of(&app.config) {
+        Ok(transport) => transport,
+        Err(error) => {
+            tracing::error!(%error, "mail cannot be sent: the mail settings do not work");
+            return;
+        }
+    };
+    while !stop.is_cancelled() {
+        match next(&app, &transport).await {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(problem) => tracing::debug!(%problem, "the mail queue could not be read"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = sleep(EVERY) => {}
+        }
+    }
+}
+
+/// Sends one mail, if one is due.
+async fn next(app: &AppState, transport: &Transport) -> Answer<bool> {
+    let due = sqlx::query!(
+        "update mail_outbox
+            set leased_until = now() + interval '2 minutes',
+                attempts = attempts + 1
+          where id = (select id
+                        from mail_outbox
+                       where state = 'queued'
+                         and next_at <= now()
+                         and (leased_until is null or leased_until < now())
+                       order by next_at, id
+                       limit 1
+                         for update skip locked)
+         returning id, template, user_id, recipient, attempts, created_at < now() - interval '2 days' as \"old!\""
+    )
+    .fetch_optional(&app.db)
+    .await?;
+    let Some(mail) = due else { return Ok(false) };
+    let sent = match message(app, &mail.template, mail.user_id, &mail.recipient).await {
+        Ok(message) => transport.send(message).await.map_err(|error| format!("{error:#}")),
+        Err(problem) => Err(problem.to_string()),
+    };
+    match sent {
+        Ok(()) => {
+            sqlx::query!(
+                "update mail_outbox
+                    set state = 'sent', sent_at = now(), leased_until = null
+                  where id = $1",
+                mail.id
+            )
+            .execute(&app.db)
+            .await?;
+        }
+        Err(error) => {
+            tracing::warn!(mail = mail.id, %error, "a mail could not be sent");
+            let error: String = error.chars().take(2000).collect();
+            sqlx::query!(
+                "update mail_outbox
+                    set state = case when $2 then 'dead' else 'queued' end,
+                        leased_until = null,
+                        last_error = $3,
+                        next_at = now() + least(interval '1 hour', interval '1 minute' * power(2, least($4, 10) - 1))
+                  where id = $1",
+                mail.id,
+                mail.old,
+                error,
+                mail.attempts
+            )
+            .execute(&app.db)
+            .await?;
+        }
+    }
+    Ok(true)
+}
+
+async fn message(app: &AppState, template: &str, user: Option<i64>, recipient: &str) -> Answer<Message> {
+    let (subject, text) = match (template, user) {
+        ("password_reset", Some(user)) => ("Set a new password", password_reset(app, user).await?),
+        _ => return Err(Problem::internal(anyhow::anyhow!("there is no mail `{template}`"))),
+    };
+    let to: Mailbox = recipient.parse().map_err(Problem::internal)?;
+    Message::builder().from(app.config.mail_from.clone()).to(to).subject(subject).body(text).map_err(Problem::internal)
+}
+
+/// Makes the one-use token and the text around its link.
+async fn password_reset(app: &AppState, user: i64) -> Answer<String> {
+    let token = tokens::random()?;
+    sqlx::query!(
+        "insert into password_reset_tokens (user_id, token_hash, expires_at)
+         values ($1, $2, rule_now() + interval '1 hour')",
+        user,
+        tokens::hash(&token)
+    )
+    .execute(&app.db)
+    .await?;
+    Ok(format!(
+        "Somebody, most likely you, asked for a new password of your account.\n\n\
+         Set it here within an hour; the link works once:\n\n{}{token}\n\n\
+         If it was not you, do nothing: your password stays as it is.\n",
+        app.config.password_reset_url
+    ))
+}
