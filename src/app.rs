@@ -105,6 +105,7 @@ pub fn router(app: &AppState) -> Router {
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
             Problem::internal(anyhow::anyhow!("a handler panicked: {}", text.unwrap_or_default())).into_response()
         }))
+        .layer(from_fn_with_state(app.clone(), redirect_to_https))
         .layer(from_fn(http::refuse_foreign_hosts))
         .layer(from_fn(refuse_null_in_address))
         // All refusals from here inwards get their bodies.
@@ -144,6 +145,21 @@ fn cors(app: &AppState) -> CorsLayer {
         .max_age(Duration::from_secs(600))
 }
 
+/// With `SECURE_SSL_REDIRECT`, what came in plain http is sent to the same address in https; probes are answered.
+async fn redirect_to_https(State(app): State<AppState>, request: Request, next: Next) -> Response {
+    let origin = request.extensions().get::<http::Origin>();
+    let secure = origin.is_some_and(|origin| origin.is_https) || request.uri().path().starts_with("/health/");
+    if secure || !app.config.secure_ssl_redirect {
+        return next.run(request).await;
+    }
+    let base = origin.map(|origin| origin.base_url.replacen("http://", "https://", 1)).unwrap_or_default();
+    let address = request.uri().path_and_query().map(|address| address.as_str()).unwrap_or_default();
+    match HeaderValue::from_str(&format!("{base}{address}")) {
+        Ok(target) => (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, target)]).into_response(),
+        Err(_) => Problem::malformed("This address cannot be redirected to.").into_response(),
+    }
+}
+
 /// `%00` can stand in no address of ours: 400, before it is taken for an id that does not exist.
 async fn refuse_null_in_address(request: Request, next: Next) -> Response {
     if request.uri().path_and_query().is_some_and(|address| address.as_str().contains("%00")) {
@@ -162,11 +178,8 @@ async fn security_headers(State(app): State<AppState>, request: Request, next: N
         .entry(header::CONTENT_SECURITY_POLICY)
         .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
     if app.config.is_prod() {
-        let policy = if app.config.hsts_preload {
-            "max-age=31536000; includeSubDomains; preload"
-        } else {
-            "max-age=31536000; includeSubDomains"
-        };
+        let policy =
+            if app.config.hsts_preload { "max-age=31536000; includeSubDomains; preload" } else { "max-age=31536000" };
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(policy));
     }
     response

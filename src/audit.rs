@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
 use crate::access::Viewer;
-use crate::http::Answer;
+use crate::http::{Answer, Origin};
 use crate::ids::Id;
 
 /// Writes what was done to what, with each changed field before and after.
@@ -24,7 +24,7 @@ pub async fn record(
     before: &Value,
     after: &Value,
 ) -> Answer<()> {
-    note(tx, actor, action, resource_type, resource_id, &difference(before, after)).await
+    note(tx, actor.caller_id(), &actor.origin, action, resource_type, resource_id, &difference(before, after)).await
 }
 
 /// Writes what was done to what, with details of the writer's choice.
@@ -33,7 +33,8 @@ pub async fn record(
 /// The database's failure.
 pub async fn note(
     tx: &mut PgConnection,
-    actor: &Viewer,
+    actor: Option<Id>,
+    origin: &Origin,
     action: &str,
     resource_type: &str,
     resource_id: Option<Id>,
@@ -42,14 +43,14 @@ pub async fn note(
     sqlx::query!(
         "insert into audit_log (user_id, action, resource_type, resource_id, details, ip_address, user_agent, request_id)
          values ($1, $2, $3, $4, $5, $6::text::inet, $7, $8)",
-        actor.caller_id().map(|id| id.0),
+        actor.map(|id| id.0),
         action,
         resource_type,
         resource_id.map(|id| id.0),
         details,
-        actor.origin.ip.to_string(),
-        actor.origin.agent,
-        actor.origin.request_id
+        origin.ip.to_string(),
+        origin.agent,
+        origin.request_id
     )
     .execute(tx)
     .await?;

@@ -1,4 +1,4 @@
-//! The pool, and the one way to write: [`write`].
+//! The pool, and the one way to write: [`write()`].
 //!
 //! sqlx 0.9.0 leaves a pooled session inside a transaction when `begin` is cancelled; later writes on it would vanish
 //! with it. Three things keep that from happening: requests run in a task of their own that a disconnect cannot cancel
@@ -77,6 +77,7 @@ impl Scope<'_, '_> {
 ///
 /// # Errors
 /// What `work` refuses with, or the database's failure.
+#[expect(clippy::disallowed_methods, reason = "the one place that begins transactions")]
 pub async fn write<'env, T, W>(pool: &PgPool, work: W) -> Answer<T>
 where
     W: for<'t> Fn(&'t mut PgConnection, Scope<'t, 'env>) -> InTx<'t, T> + Send + Sync,

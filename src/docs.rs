@@ -8,9 +8,9 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use crate::access::Public;
+use crate::access::Visitor;
 use crate::app::AppState;
-use crate::http::{Answer, Answers, Describe, Notes, Problem, Routes, Schemas, query_pairs};
+use crate::http::{Answer, Answers, Describe, Notes, Problem, Routes, Schemas, path_text, query_pairs};
 
 /// The endpoints of this module.
 pub fn routes() -> Routes {
@@ -94,7 +94,7 @@ impl FromRequestParts<AppState> for Asset {
     type Rejection = Problem;
 
     async fn from_request_parts(head: &mut Parts, app: &AppState) -> Answer<Self> {
-        axum::extract::Path::from_request_parts(head, app).await.map(|path| Self(path.0)).map_err(|_| Problem::absent())
+        path_text(head, app, "asset").await.map(Self)
     }
 }
 
@@ -105,7 +105,7 @@ impl Describe for Asset {
     }
 }
 
-async fn schema(_: Public, State(app): State<AppState>, format: Format) -> Answer<Document> {
+async fn schema(_: Visitor, State(app): State<AppState>, format: Format) -> Answer<Document> {
     let (media_type, text) = match format {
         Format::Json => ("application/json", serde_json::to_string(&app.openapi).map_err(Problem::internal)?),
         Format::Yaml => ("application/yaml", yaml_serde::to_string(&app.openapi).map_err(Problem::internal)?),
@@ -113,15 +113,15 @@ async fn schema(_: Public, State(app): State<AppState>, format: Format) -> Answe
     Ok(Document(([(header::CONTENT_TYPE, media_type)], text).into_response()))
 }
 
-async fn page(_: Public) -> Answer<Page> {
+async fn page(_: Visitor) -> Answer<Page> {
     serve("index.html")
 }
 
-async fn asset(_: Public, Asset(name): Asset) -> Answer<Page> {
+async fn asset(_: Visitor, Asset(name): Asset) -> Answer<Page> {
     serve(&name)
 }
 
-async fn elsewhere(_: Public) -> Answer<Elsewhere> {
+async fn elsewhere(_: Visitor) -> Answer<Elsewhere> {
     Ok(Elsewhere)
 }
 

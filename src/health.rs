@@ -19,7 +19,7 @@ use crate::http::{Answer, Done, Problem, Routes};
 
 /// How often the database is asked, and how long it may take.
 const EVERY: Duration = Duration::from_millis(500);
-const PATIENCE: Duration = Duration::from_millis(1000);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Whether the database answered the last probe.
 #[derive(Debug, Clone, Default)]

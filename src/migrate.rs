@@ -34,8 +34,16 @@ pub struct Step {
 /// # Errors
 /// When the database cannot be reached, a lock is not to be had, or a migration fails.
 pub async fn up(owner: &PgConnectOptions) -> anyhow::Result<()> {
-    let mut conn = connect(owner).await?;
-    MIGRATOR.run(&mut conn).await.map_err(explained)?;
+    up_within(PATIENCE, owner).await
+}
+
+/// The same with another time to wait for a lock.
+///
+/// # Errors
+/// As [`up`].
+pub async fn up_within(patience: Duration, owner: &PgConnectOptions) -> anyhow::Result<()> {
+    let mut conn = connect(owner, patience).await?;
+    MIGRATOR.run(&mut conn).await.map_err(|error| explained(error, patience))?;
     conn.close().await?;
     Ok(())
 }
@@ -49,8 +57,8 @@ pub async fn revert(owner: &PgConnectOptions, count: usize) -> anyhow::Result<Ve
     let applied: Vec<Step> = steps.into_iter().filter(|step| step.applied).collect();
     let keep = applied.len().checked_sub(count).ok_or_else(|| anyhow!("only {} migrations have run", applied.len()))?;
     let target = keep.checked_sub(1).and_then(|last| applied.get(last)).map_or(0, |step| step.version);
-    let mut conn = connect(owner).await?;
-    MIGRATOR.undo(&mut conn, target).await.map_err(explained)?;
+    let mut conn = connect(owner, PATIENCE).await?;
+    MIGRATOR.undo(&mut conn, target).await.map_err(|error| explained(error, PATIENCE))?;
     conn.close().await?;
     Ok(applied.into_iter().skip(keep).rev().collect())
 }
@@ -60,7 +68,7 @@ pub async fn revert(owner: &PgConnectOptions, count: usize) -> anyhow::Result<Ve
 /// # Errors
 /// When the database cannot be reached.
 pub async fn status(owner: &PgConnectOptions) -> anyhow::Result<Vec<Step>> {
-    let mut conn = connect(owner).await?;
+    let mut conn = connect(owner, PATIENCE).await?;
     let known: bool = sqlx::query_scalar!(r#"select to_regclass('_sqlx_migrations') is not null as "known!""#)
         .fetch_one(&mut conn)
         .await?;
@@ -80,28 +88,26 @@ fn forward() -> impl Iterator<Item = &'static Migration> {
     MIGRATOR.iter().filter(|migration| migration.migration_type != MigrationType::ReversibleDown)
 }
 
-async fn connect(owner: &PgConnectOptions) -> anyhow::Result<PgConnection> {
+async fn connect(owner: &PgConnectOptions, patience: Duration) -> anyhow::Result<PgConnection> {
     let options = owner.clone().application_name("swincms migrations").options([
         ("timezone", "UTC".to_owned()),
-        ("lock_timeout", PATIENCE.as_millis().to_string()),
+        ("lock_timeout", patience.as_millis().to_string()),
         ("statement_timeout", "0".to_owned()),
     ]);
     PgConnection::connect_with(&options).await.context("cannot connect to the database to look after its schema")
 }
 
-fn explained(error: MigrateError) -> anyhow::Error {
-    let state = match &error {
-        MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => {
-            source.as_database_error().and_then(|failure| failure.code().map(std::borrow::Cow::into_owned))
-        }
-        _ => None,
+fn explained(error: MigrateError, patience: Duration) -> anyhow::Error {
+    let blocked = if let MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) = &error {
+        source.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|state| state == "55P03")
+    } else {
+        false
     };
-    if state.as_deref() == Some("55P03") {
+    if blocked {
         return anyhow!(
-            "the migrations are blocked: another session has held a lock for {} s. Another server may be migrating, or a \
+            "the migrations are blocked: another session has held a lock for {patience:?}. Another server may be migrating, or a \
              long transaction is open; find it with `select pid, state, query from pg_stat_activity where state <> 'idle'`, \
-             then start again. Nothing was half done.",
-            PATIENCE.as_secs()
+             then start again. Nothing was half done."
         );
     }
     anyhow::Error::new(error).context("a migration failed; the schema is as it was before it")

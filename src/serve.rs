@@ -15,15 +15,29 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-/// How long a client may take to send a request's head, and how long an idle connection is kept.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How much clients may ask of the accept loop.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The most connections at once; further ones wait in the kernel's queue.
+    pub connections: usize,
+    /// How long a client may take to send a request's head, and how long an idle connection is kept.
+    pub head: Duration,
+    /// How long open requests are waited for at a stop.
+    pub drain: Duration,
+}
 
-/// Serves until `stop`, then stops accepting and waits at most `drain` for open requests.
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 4096, head: Duration::from_secs(10), drain: Duration::from_secs(30) }
+    }
+}
+
+/// Serves until `stop`, then stops accepting and waits at most `limits.drain` for open requests.
 ///
 /// HTTP/1.1 alone: telling the version apart would read from the client without a time-out, and nginx in front speaks
 /// nothing newer to us.
-pub async fn serve(listener: TcpListener, router: Router, most: usize, drain: Duration, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(most));
+pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(limits.connections));
     let graceful = GracefulShutdown::new();
     loop {
         // A place first: beyond the cap, connections wait in the kernel's queue.
@@ -40,7 +54,7 @@ pub async fn serve(listener: TcpListener, router: Router, most: usize, drain: Du
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let connection = connection(stream, peer, router.clone());
+        let connection = connection(stream, peer, router.clone(), limits.head);
         let watched = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = watched.await {
@@ -51,8 +65,8 @@ pub async fn serve(listener: TcpListener, router: Router, most: usize, drain: Du
     }
     drop(listener);
     tracing::info!("draining");
-    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
-        tracing::warn!("some requests were still open after {} s", drain.as_secs());
+    if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some requests were still open after {} s", limits.drain.as_secs());
     }
 }
 
@@ -60,6 +74,7 @@ fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     router: Router,
+    head: Duration,
 ) -> http1::Connection<
     TokioIo<TcpStream>,
     impl hyper::service::HttpService<
@@ -80,6 +95,6 @@ fn connection(
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(head)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
 }

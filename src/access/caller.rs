@@ -148,7 +148,12 @@ impl FromRequestParts<AppState> for Visitor {
             Some(token) => Some(known(app, &token).await?),
             None => None,
         };
-        Ok(Self(Viewer { caller, origin: origin(head)?, links: app.links.clone(), now: app.clock.now() }))
+        Ok(Self(Viewer {
+            caller,
+            origin: Origin::from_request_parts(head, app).await?,
+            links: app.links.clone(),
+            now: app.clock.now(),
+        }))
     }
 }
 
@@ -233,13 +238,6 @@ impl<P: Need> FromRequestParts<AppState> for Actor<P> {
         let Visitor(viewer) = Visitor::from_request_parts(head, app).await?;
         Self::of(viewer)
     }
-}
-
-fn origin(head: &Parts) -> Answer<Origin> {
-    head.extensions
-        .get::<Origin>()
-        .cloned()
-        .ok_or_else(|| Problem::internal(anyhow::anyhow!("the layer that finds the origin is missing")))
 }
 
 fn bearer(head: &Parts) -> Answer<Option<String>> {

@@ -252,6 +252,7 @@ pub fn parse(spelt: &str) -> Option<(Permission, Reach)> {
     (!scope.is_none()).then_some((*permission, scope))
 }
 
+#[expect(clippy::match_same_arms, reason = "a table, read a permission at a time")]
 fn of_user_type(permission: Permission, user_type: UserType) -> Reach {
     use Permission as P;
     use UserType::{Admin, Auditor, Parent, Staff, Student, UnitConvenor};
@@ -292,5 +293,33 @@ fn of_user_type(permission: Permission, user_type: UserType) -> Reach {
             P::ReadPrivate | P::ManageUsers | P::ManageRoles | P::RestoreDeleted,
             Student | Parent | UnitConvenor | Staff | Auditor,
         ) => Reach::NONE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A permission's row in the guide: what each user type has of it.
+    fn row(permission: Permission) -> String {
+        use UserType::{Admin, Auditor, Parent, Staff, Student, UnitConvenor};
+
+        let cells = [Student, Parent, UnitConvenor, Staff, Auditor, Admin].map(|user_type| {
+            let names: Vec<&str> = of_user_type(permission, user_type).names().collect();
+            if names.is_empty() { "–".to_owned() } else { names.join(", ") }
+        });
+        format!("| `{}` | {} | {} |", permission.code(), permission.says().trim_end_matches('.'), cells.join(" | "))
+    }
+
+    #[test]
+    fn the_guide_shows_what_each_user_type_may_do() {
+        let guide = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/api.md")).unwrap();
+        let shown: Vec<&str> = guide.lines().filter(|line| line.starts_with("| `")).collect();
+        let missing: Vec<String> = Permission::ALL
+            .iter()
+            .map(|permission| row(*permission))
+            .filter(|row| !shown.contains(&row.as_str()))
+            .collect();
+        assert!(missing.is_empty(), "docs/api.md lacks:\n{}", missing.join("\n"));
     }
 }

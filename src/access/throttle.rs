@@ -44,8 +44,8 @@ impl Bucket {
 
     /// Password resets: three for each account and hour.
     #[must_use]
-    pub fn of_reset(account: &str) -> Vec<Self> {
-        vec![Self::new(format!("reset:{}", digest_of(&account.to_lowercase())), 3.0, 1200.0)]
+    pub fn of_reset(account: &str) -> Self {
+        Self::new(format!("reset:{}", digest_of(&account.to_lowercase())), 3.0, 1200.0)
     }
 }
 
@@ -97,7 +97,7 @@ pub async fn take_within(tx: &mut PgConnection, buckets: &[Bucket]) -> Answer<()
                                      + asked.a_second * greatest(0, extract(epoch from rule_now() - bucket.updated_at)))
                               from unnest($1::text[], $2::float8[], $3::float8[]) as asked (key, holds, a_second)
                              where asked.key = bucket.key) - 1,
-                  updated_at = rule_now()
+                  updated_at = greatest(bucket.updated_at, rule_now())
            returning tokens"#,
         &keys,
         &holds,
@@ -113,6 +113,31 @@ pub async fn take_within(tx: &mut PgConnection, buckets: &[Bucket]) -> Answer<()
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a bucket of ours fills within an hour")]
     let seconds = (-emptiest / longest).ceil().clamp(1.0, 3600.0) as u64;
     Err(Problem::throttled(seconds))
+}
+
+/// Takes a token if there is one, and says whether there was: where being refused must not show.
+///
+/// # Errors
+/// The database's failure.
+pub async fn has_taken(tx: &mut PgConnection, bucket: &Bucket) -> Answer<bool> {
+    let taken = sqlx::query_scalar!(
+        r#"insert into throttle_buckets as bucket (key, tokens, updated_at)
+           values ($1, $2::float8 - 1, rule_now())
+           on conflict (key) do update
+              set tokens = least($2::float8, bucket.tokens
+                             + $3::float8 * greatest(0, extract(epoch from rule_now() - bucket.updated_at))) - 1,
+                  updated_at = greatest(bucket.updated_at, rule_now())
+           returning tokens >= 0 as "taken!""#,
+        bucket.key,
+        bucket.holds,
+        bucket.a_second
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    if !taken {
+        give_back(tx, std::slice::from_ref(bucket)).await?;
+    }
+    Ok(taken)
 }
 
 /// Gives the tokens of a success back.

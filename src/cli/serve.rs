@@ -11,6 +11,7 @@ use super::database;
 use crate::app::{AppState, router};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::serve::Limits;
 use crate::{background, db, migrate, serve};
 
 /// Brings the schema up to date, serves until SIGTERM or SIGINT, and drains.
@@ -25,7 +26,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
         migrate::up(&owner).await?;
     }
     let bind = config.bind;
-    let (most, drain) = (config.max_connections, config.drain);
+    let limits = Limits { connections: config.max_connections, drain: config.drain, ..Limits::default() };
     let pool = db::pool(&config, database.options());
     let app = AppState::new(config, pool.clone(), Clock::system())?;
     let listener = TcpListener::bind(bind).await.with_context(|| format!("cannot listen on {bind} (BIND)"))?;
@@ -43,7 +44,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
         told.cancel();
     });
     tracing::info!(%address, ms = started.elapsed().as_millis(), "ready");
-    serve::serve(listener, router(&app), most, drain, stop).await;
+    serve::serve(listener, router(&app), limits, stop).await;
     background.wait().await;
     pool.close().await;
     database.close().await

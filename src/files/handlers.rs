@@ -11,7 +11,7 @@ use tokio_util::io::ReaderStream;
 use super::kinds::{may_be_shown, of_ending};
 use crate::access::Public;
 use crate::app::AppState;
-use crate::http::{Answer, Answers, Describe, Notes, PathId, Problem, Schemas, query_pairs};
+use crate::http::{Answer, Answers, Describe, Notes, PathId, Problem, Schemas, path_text, query_pairs};
 
 /// A file's bytes.
 pub(super) struct FileAnswer(Response);
@@ -40,8 +40,7 @@ impl FromRequestParts<AppState> for FileName {
     type Rejection = Problem;
 
     async fn from_request_parts(head: &mut Parts, app: &AppState) -> Answer<Self> {
-        let name = axum::extract::Path::<String>::from_request_parts(head, app).await.map_err(|_| Problem::absent())?;
-        Ok(Self(name.0))
+        path_text(head, app, "name").await.map(Self)
     }
 }
 
@@ -127,9 +126,8 @@ pub(super) async fn private(
 }
 
 async fn send(path: &std::path::Path, content_type: &str, name: &str) -> Answer<Response> {
-    let file = tokio::fs::File::open(path).await.map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Problem::absent(),
-        _ => Problem::internal(error),
+    let file = tokio::fs::File::open(path).await.map_err(|error| {
+        if error.kind() == std::io::ErrorKind::NotFound { Problem::absent() } else { Problem::internal(error) }
     })?;
     let length = file.metadata().await.map_err(Problem::internal)?.len();
     let mut response = Response::new(Body::from_stream(ReaderStream::new(file)));

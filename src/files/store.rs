@@ -131,6 +131,15 @@ impl FileStore {
         Ok(stored)
     }
 
+    /// Removes the bytes of a public file whose row is gone.
+    pub async fn discard_public(&self, name: &str) {
+        if let Some(path) = self.public(name)
+            && let Err(error) = tokio::fs::remove_file(path).await
+        {
+            tracing::warn!(%error, "a file without a row could not be removed");
+        }
+    }
+
     /// A private file by its id.
     pub(super) async fn private(&self, conn: &mut PgConnection, id: Id) -> Answer<Served> {
         let file = sqlx::query!(

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::describe::{Describe, Notes, Schemas, schema_of};
+use super::describe::{Describe, Notes, Schemas, add_schema, schema_of};
 use super::problem::{Answer, Faults, Problem};
 use super::repeat::Repeat;
 use crate::app::AppState;
@@ -42,12 +42,12 @@ pub struct Changes<T> {
     fields: std::marker::PhantomData<T>,
 }
 
-impl<T: DeserializeOwned + serde::Serialize> Changes<T> {
-    /// The fields after the change. A member that `now` does not have is ignored; null is a value, absence is none.
+impl<T> Changes<T> {
+    /// The fields, or a part of them, after the change. A member that `now` does not have is ignored; null is a value, absence is none.
     ///
     /// # Errors
     /// 400 naming the field, for a wrong type.
-    pub fn onto(&self, now: &T) -> Answer<T> {
+    pub fn onto<P: DeserializeOwned + serde::Serialize>(&self, now: &P) -> Answer<P> {
         let mut whole = serde_json::to_value(now).map_err(Problem::internal)?;
         if let Some(whole) = whole.as_object_mut() {
             for (name, value) in &self.members {
@@ -95,10 +95,10 @@ impl<T: 'static> FromRequest<AppState> for Changes<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &AppState) -> Answer<Self> {
-        match value_of(request, app).await?.0 {
-            Value::Object(members) => Ok(Self { members, fields: std::marker::PhantomData }),
-            _ => Err(Problem::malformed("The body must be a JSON object.")),
-        }
+        let Value::Object(members) = value_of(request, app).await?.0 else {
+            return Err(Problem::malformed("The body must be a JSON object."));
+        };
+        Ok(Self { members, fields: std::marker::PhantomData })
     }
 }
 
@@ -198,6 +198,17 @@ fn sentence(text: &str) -> String {
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
+/// A part of the path, by its name in the route.
+///
+/// # Errors
+/// 404 when it is not text.
+#[expect(clippy::disallowed_types, reason = "what axum finds is what our own extractors are made of")]
+pub(crate) async fn path_text(head: &mut Parts, app: &AppState, name: &str) -> Answer<String> {
+    let found = axum::extract::Path::<BTreeMap<String, String>>::from_request_parts(head, app).await;
+    let axum::extract::Path(mut parts) = found.map_err(|_| Problem::absent())?;
+    parts.remove(name).ok_or_else(Problem::absent)
+}
+
 /// The `{id}` of the path. What is not an id names nothing: 404.
 #[derive(Debug, Clone, Copy)]
 pub struct PathId(pub Id);
@@ -206,9 +217,7 @@ impl FromRequestParts<AppState> for PathId {
     type Rejection = Problem;
 
     async fn from_request_parts(head: &mut Parts, app: &AppState) -> Answer<Self> {
-        let found = axum::extract::Path::<BTreeMap<String, String>>::from_request_parts(head, app).await;
-        let axum::extract::Path(found) = found.map_err(|_| Problem::absent())?;
-        found.get("id").and_then(|text| text.parse().ok()).map(Self).ok_or_else(Problem::absent)
+        path_text(head, app, "id").await?.parse().map(Self).map_err(|_| Problem::absent())
     }
 }
 
@@ -260,7 +269,7 @@ impl<T: ToSchema> Describe for Changes<T> {
         if let Some(members) = change.as_object_mut() {
             members.remove("required");
         }
-        schemas.insert(name.clone(), change);
+        add_schema(schemas, name.clone(), change);
         notes.body("application/json", true, json!({ "$ref": format!("#/components/schemas/{name}") }));
         json_refusals(notes);
         notes.refuses(409, "A value is taken, or the state does not allow it.");

@@ -38,13 +38,28 @@ pub fn schema_of<T: ToSchema>(schemas: &mut Schemas) -> Value {
     let mut found = vec![(T::name().into_owned(), T::schema())];
     T::schemas(&mut found);
     for (name, schema) in found {
-        schemas.entry(name).or_insert_with(|| serde_json::to_value(schema).unwrap_or_default());
+        add_schema(schemas, name, serde_json::to_value(schema).unwrap_or_default());
     }
     json!({ "$ref": format!("#/components/schemas/{}", T::name()) })
 }
 
+/// Adds a schema under its name. Of two types with one name the second would silently be described as the first, so
+/// it shows as `Name (another)`, a name that the document's test refuses.
+pub(super) fn add_schema(schemas: &mut Schemas, name: String, schema: Value) {
+    match schemas.get(&name) {
+        Some(known) if *known == schema => {}
+        Some(_) => {
+            schemas.insert(format!("{name} (another)"), schema);
+        }
+        None => {
+            schemas.insert(name, schema);
+        }
+    }
+}
+
 impl Notes {
     /// A parameter in `query`, `path` or `header`.
+    #[expect(clippy::needless_pass_by_value, reason = "callers write the schema in place")]
     pub fn parameter(&mut self, place: &str, name: &str, schema: Value, says: &str) {
         let mut parameter = json!({ "name": name, "in": place, "required": place == "path", "schema": schema });
         if let (Some(members), false) = (parameter.as_object_mut(), says.is_empty()) {
@@ -54,6 +69,7 @@ impl Notes {
     }
 
     /// The request body.
+    #[expect(clippy::needless_pass_by_value, reason = "callers write the schema in place")]
     pub fn body(&mut self, media_type: &str, required: bool, schema: Value) {
         let body = self.body.get_or_insert_with(|| json!({ "required": required, "content": {} }));
         if let Some(content) = body.get_mut("content").and_then(Value::as_object_mut) {

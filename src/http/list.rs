@@ -220,6 +220,7 @@ impl<R: Resource> FromRequestParts<AppState> for Asked<R> {
 ///
 /// # Errors
 /// 400.
+#[expect(clippy::disallowed_types, reason = "what axum finds is what our own extractors are made of")]
 pub fn query_pairs(head: &Parts) -> Answer<Vec<(String, String)>> {
     let pairs: Vec<(String, String)> = axum::extract::Query::try_from_uri(&head.uri)
         .map(|axum::extract::Query(pairs)| pairs)
@@ -290,12 +291,23 @@ fn decode(text: &str) -> Option<Cursor> {
 }
 
 impl<R: Resource> Asked<R> {
+    /// Adds a filter by id unless the caller asked for one by that name.
+    pub fn narrow(&mut self, name: &str, id: Id) {
+        let asked = self.filters.iter().any(|(filter, _)| filter.name == name);
+        if let (false, Some(filter)) = (asked, R::LISTING.filters.iter().find(|filter| filter.name == name)) {
+            self.filters.push((*filter, Value::Number(id.0)));
+        }
+    }
+
     /// The rows that the viewer may see and asked for.
     ///
     /// # Errors
     /// 400 when the cursor's values do not fit, or the database's failure.
     pub async fn page(&self, conn: &mut PgConnection, viewer: &Viewer) -> Answer<Listed<R::Shown>> {
         if self.include_deleted && !viewer.may_see_deleted() {
+            if viewer.caller().is_none() {
+                return Err(Problem::not_authenticated());
+            }
             return Err(Problem::forbidden("Only administrators may list deleted rows."));
         }
         let id = format!("{}.id", R::ALIAS);

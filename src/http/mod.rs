@@ -13,8 +13,8 @@ mod routes;
 mod verbs;
 
 pub use answer::{Accepted, Created, Done, IfMatch, Kept, NoContent, Shown, not_modified};
-pub(crate) use body::too_large;
 pub use body::{Bare, Changes, Json, PathId, Posted, typed};
+pub(crate) use body::{path_text, too_large};
 pub use describe::{Answers, Describe, Notes, Schemas, schema_of};
 pub use list::{Asked, Filter, Kind, Listed, Listing, Ordering, query_pairs};
 pub use origin::{Origin, identify, refuse_foreign_hosts};

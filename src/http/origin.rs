@@ -3,17 +3,20 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::Instrument;
 
-use super::problem::Problem;
+use super::describe::{Describe, Notes, Schemas};
+use super::problem::{Answer, Problem};
 use crate::app::AppState;
 use crate::config::Config;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Facts about the request that every layer and handler may need.
@@ -25,10 +28,25 @@ pub struct Origin {
     pub ip: IpAddr,
     /// `User-Agent`, cut to 255 characters.
     pub agent: String,
+    /// Whether the client's side is https, by the word of a trusted proxy.
+    pub is_https: bool,
     /// Whether `Host` names a host of ours (`ALLOWED_HOSTS`).
     pub host_is_ours: bool,
     /// Start of absolute URLs in answers, without a final slash: `PUBLIC_URL`, in dev the Host if it is allowed.
     pub base_url: Arc<str>,
+}
+
+impl FromRequestParts<AppState> for Origin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Parts, _: &AppState) -> Answer<Self> {
+        let found = head.extensions.get::<Self>().cloned();
+        found.ok_or_else(|| Problem::internal(anyhow::anyhow!("the layer that finds the origin is missing")))
+    }
+}
+
+impl Describe for Origin {
+    fn describe(_: &mut Notes, _: &mut Schemas) {}
 }
 
 /// The layer that finds the [`Origin`], refuses a foreign `Host`, and puts the request id into every log line and answer.
@@ -52,6 +70,8 @@ pub async fn identify(State(app): State<AppState>, mut request: Request, next: N
         .or_else(|| headers.get(header::HOST).and_then(|value| value.to_str().ok()).map(str::to_owned));
     let host = host.unwrap_or_default();
     let known_host = host_is_allowed(&app.config, &host);
+    let is_https = app.config.trusted_proxies.iter().any(|net| net.contains(peer))
+        && headers.get(&FORWARDED_PROTO).is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"));
     let origin = Origin {
         ip: client_address(&app.config, headers, peer),
         agent: headers
@@ -62,9 +82,12 @@ pub async fn identify(State(app): State<AppState>, mut request: Request, next: N
             .unwrap_or_default(),
         base_url: match &app.config.public_url {
             Some(url) => Arc::from(url.trim_end_matches('/')),
-            None if known_host && !host.is_empty() => Arc::from(format!("http://{host}")),
+            None if known_host && !host.is_empty() => {
+                Arc::from(format!("{}://{host}", if is_https { "https" } else { "http" }))
+            }
             None => Arc::from(format!("http://localhost:{}", app.config.bind.port())),
         },
+        is_https,
         host_is_ours: known_host,
         request_id,
     };

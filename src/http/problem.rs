@@ -67,7 +67,7 @@ impl Refusal {
 }
 
 impl Problem {
-    /// A problem with a permanent snake_case code and a sentence for people.
+    /// A problem with a permanent `snake_case` code and a sentence for people.
     pub fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
         Self(Box::new(Parts {
             status,
@@ -242,14 +242,15 @@ impl std::error::Error for Problem {}
 impl From<sqlx::Error> for Problem {
     /// The class of a database error decides its status; its text stays in the log.
     fn from(error: sqlx::Error) -> Self {
-        match &error {
-            sqlx::Error::RowNotFound => return Self::absent(),
-            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::Tls(_) => {
-                let mut problem = Self::unavailable("The database cannot be reached right now. Try again shortly.");
-                problem.0.source = Some(error.into());
-                return problem;
-            }
-            _ => {}
+        use sqlx::Error::{Io, PoolClosed, PoolTimedOut, RowNotFound, Tls};
+
+        if matches!(error, RowNotFound) {
+            return Self::absent();
+        }
+        if matches!(error, PoolTimedOut | PoolClosed | Io(_) | Tls(_)) {
+            let mut problem = Self::unavailable("The database cannot be reached right now. Try again shortly.");
+            problem.0.source = Some(error.into());
+            return problem;
         }
         let Some(failure) = error.as_database_error() else { return Self::internal(error) };
         let constraint = failure.constraint().map(str::to_owned);
@@ -348,6 +349,19 @@ impl Faults {
         self.0.is_empty()
     }
 
+    /// A problem of this status with everything that is wrong, if anything is.
+    ///
+    /// # Errors
+    /// `problem` with `errors`.
+    pub fn refuse_with(self, problem: Problem) -> Answer<()> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        Err(self.0.into_iter().fold(problem, |problem, (field, says)| {
+            says.into_iter().fold(problem, |problem, says| problem.on(field.clone(), says))
+        }))
+    }
+
     /// An error with everything that is wrong, if anything is.
     ///
     /// # Errors
@@ -376,11 +390,11 @@ pub async fn render(request: Request, next: Next) -> Response {
     let problem = head.extensions.remove::<Arc<Problem>>().unwrap_or_else(|| Arc::new(of_status(head.status)));
     drop(body);
     if problem.0.status.is_server_error() {
-        match &problem.0.source {
-            Some(source) => {
-                tracing::error!(status = problem.0.status.as_u16(), error = format!("{source:#}"), "request failed")
-            }
-            None => tracing::warn!(status = problem.0.status.as_u16(), code = %problem.0.code, "request failed"),
+        let status = problem.0.status.as_u16();
+        if let Some(source) = &problem.0.source {
+            tracing::error!(status, error = format!("{source:#}"), "request failed");
+        } else {
+            tracing::warn!(status, code = %problem.0.code, "request failed");
         }
     }
     let headers = &mut head.headers;

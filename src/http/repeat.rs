@@ -22,7 +22,7 @@ pub struct Repeat(Option<Key>);
 
 #[derive(Debug)]
 struct Key {
-    key: String,
+    sent: String,
     target: String,
     body_hash: Vec<u8>,
 }
@@ -42,7 +42,7 @@ impl Repeat {
             ));
         };
         let target = format!("{} {}", head.method, head.uri.path().trim_end_matches('/'));
-        Ok(Self(Some(Key { key: key.to_owned(), target, body_hash: Vec::new() })))
+        Ok(Self(Some(Key { sent: key.to_owned(), target, body_hash: Vec::new() })))
     }
 
     /// The same for this body.
@@ -50,7 +50,7 @@ impl Repeat {
         Self(self.0.map(|key| Key { body_hash: digest::digest(&digest::SHA256, body).as_ref().to_vec(), ..key }))
     }
 
-    /// Runs `allow` and then `effect` in one transaction. When the key has a kept answer, only `allow` runs, so that
+    /// Runs `allow` and then `effect` in one transaction. Keys are their caller's: an anonymous request has none. When the key has a kept answer, only `allow` runs, so that
     /// access is checked again, and the kept answer is returned.
     ///
     /// # Errors
@@ -58,7 +58,7 @@ impl Repeat {
     pub async fn write<'env, A, Allow, Effect>(
         &self,
         app: &AppState,
-        caller: Id,
+        caller: Option<Id>,
         allow: Allow,
         effect: Effect,
     ) -> Answer<A>
@@ -70,7 +70,7 @@ impl Repeat {
         let (allow, effect) = (&allow, &effect);
         db::write(&app.db, move |tx, _| {
             Box::pin(async move {
-                let Some(key) = &self.0 else {
+                let (Some(key), Some(caller)) = (&self.0, caller) else {
                     allow(tx, Scope::new()).await?;
                     return effect(tx, Scope::new()).await;
                 };
@@ -90,7 +90,7 @@ impl Repeat {
 
 impl Key {
     async fn kept_answer(&self, tx: &mut PgConnection, caller: Id) -> Answer<Option<Vec<u8>>> {
-        let name = format!("{}\n{}\n{}", caller, self.target, self.key);
+        let name = format!("{}\n{}\n{}", caller, self.target, self.sent);
         let free =
             sqlx::query_scalar!(r#"select pg_try_advisory_xact_lock(hashtextextended($1, 7091)) as "free!""#, name)
                 .fetch_one(&mut *tx)
@@ -110,7 +110,7 @@ impl Key {
                 and target = $3
                 and created_at > now() - interval '24 hours'",
             caller.0,
-            self.key,
+            self.sent,
             self.target
         )
         .fetch_optional(tx)
@@ -134,7 +134,7 @@ impl Key {
                     body = excluded.body,
                     created_at = excluded.created_at",
             caller.0,
-            self.key,
+            self.sent,
             self.target,
             self.body_hash,
             body

@@ -33,7 +33,7 @@ pub struct Route {
 pub struct Routes {
     base: &'static str,
     tag: &'static str,
-    routes: Vec<Route>,
+    lines: Vec<Route>,
 }
 
 /// A handler whose first argument says who may call it, and whose every argument and answer describes itself.
@@ -80,7 +80,7 @@ impl Routes {
     #[must_use]
     pub fn under(base: &'static str) -> Self {
         let tag = base.strip_prefix("/api/").unwrap_or(base.trim_start_matches('/'));
-        Self { base, tag, routes: Vec::new() }
+        Self { base, tag, lines: Vec::new() }
     }
 
     /// `GET`, and with it `HEAD`.
@@ -116,14 +116,14 @@ impl Routes {
     /// All of these and all of `other`.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
-        self.routes.extend(other.routes);
+        self.lines.extend(other.lines);
         self
     }
 
     /// The lines, in the order they were written.
     #[must_use]
     pub fn lines(&self) -> &[Route] {
-        &self.routes
+        &self.lines
     }
 
     fn add<H: Endpoint<T>, T: 'static>(
@@ -134,7 +134,7 @@ impl Routes {
         handler: H,
         says: &'static str,
     ) -> Self {
-        self.routes.push(Route {
+        self.lines.push(Route {
             method,
             path: format!("{}{path}", self.base),
             access: H::ACCESS,
@@ -150,7 +150,7 @@ impl Routes {
     ///
     /// axum redirects or answers 404 for the other form when routers are nested, so full paths are registered.
     pub fn into_router(self) -> Router<AppState> {
-        self.routes.into_iter().fold(Router::new(), |router, route| {
+        self.lines.into_iter().fold(Router::new(), |router, route| {
             let bare = route.path.trim_end_matches('/').to_owned();
             let router =
                 if bare.is_empty() || bare == route.path { router } else { router.route(&bare, route.handler.clone()) };

@@ -4,6 +4,11 @@
 //! of a write is the same for all and stands here once: access, lock, visibility, `If-Match`, rules, statement,
 //! audit, all in one transaction.
 
+#![allow(
+    clippy::missing_errors_doc,
+    reason = "the refusals of a verb are those of its parts, and the OpenAPI document lists them"
+)]
+
 use axum::extract::{FromRequestParts, State};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,7 +20,7 @@ use utoipa::ToSchema;
 use super::answer::{Created, Done, IfMatch, NoContent, Shown};
 use super::body::{Bare, Changes, Json, PathId, Posted};
 use super::list::{Asked, Listed, Listing};
-use super::problem::{Answer, Problem, Refusal};
+use super::problem::{Answer, Faults, Problem, Refusal};
 use crate::access::{Access, Actor, Need, Viewer};
 use crate::app::AppState;
 use crate::ids::{Id, Moment};
@@ -176,7 +181,7 @@ pub async fn create<R: Writable>(
     repeat
         .write(
             &app,
-            actor.id(),
+            Some(actor.id()),
             |tx, _| Box::pin(R::allowed(tx, actor, Target::New(fields))),
             |tx, _| {
                 Box::pin(async move {
@@ -268,7 +273,7 @@ pub async fn restore<R: Writable>(
     repeat
         .write(
             &app,
-            actor.id(),
+            Some(actor.id()),
             |_, _| Box::pin(async { Ok(()) }),
             |tx, _| {
                 Box::pin(async move {
@@ -355,4 +360,24 @@ async fn set_deleted<R: Resource>(tx: &mut PgConnection, actor: &Viewer, id: Id,
 
 fn json_of<T: Serialize>(value: &T) -> Answer<Value> {
     serde_json::to_value(value).map_err(Problem::internal)
+}
+
+impl Faults {
+    /// The field must name a live row of `R`. The row stays locked against deletion until the transaction ends.
+    ///
+    /// # Errors
+    /// The database's failure.
+    pub async fn refers<R: Resource>(&mut self, tx: &mut PgConnection, field: &str, id: Option<Id>) -> Answer<()> {
+        let Some(id) = id else {
+            self.add(field, "This field is required.");
+            return Ok(());
+        };
+        let mut sql = QueryBuilder::<Postgres>::new("select id from ");
+        sql.push(R::TABLE).push(" ").push(R::ALIAS).push(" where id = ").push_bind(id);
+        sql.push(" and ").push(R::LIVE).push(" for share");
+        if sql.build().fetch_optional(tx).await?.is_none() {
+            self.add(field, format!("There is no {} with the id {id}.", R::NAME.replace('_', " ")));
+        }
+        Ok(())
+    }
 }

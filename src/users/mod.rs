@@ -1,10 +1,32 @@
-//! People: accounts, log-in, sessions, roles, students.
+//! People: accounts, log-in, sessions, password resets, roles, student profiles.
+//!
+//! Owns `users`, `sessions`, `password_reset_tokens`, `login_addresses`, `roles`, `user_roles`, `student_profiles` and
+//! the queue `mail_outbox`; makes the row of `gold_accounts` that every student has. What always holds, and where:
+//!
+//! - an address or user name names one account: `users_email_is_unique`, `users_username_is_unique`;
+//! - nobody but an administrator changes what gives rights: [`accounts`] keeps what a person writes of themselves
+//!   (`Profile`) and what administrators write (`Standing`) in two types;
+//! - a token is as good as its session: `access::caller` asks on every request;
+//! - users are never removed: they are deactivated, and their sessions revoked.
+//!
+//! Lock order: user, session.
 
+pub mod accounts;
+pub mod log_in;
 pub mod mail;
+pub mod reset;
+pub mod roles;
+pub mod sessions;
+pub mod student_profiles;
 
 use crate::http::Routes;
 
 /// The endpoints of this domain.
 pub fn routes() -> Routes {
-    Routes::default()
+    log_in::routes()
+        .and(accounts::routes())
+        .and(reset::routes())
+        .and(sessions::routes())
+        .and(roles::routes())
+        .and(student_profiles::routes())
 }

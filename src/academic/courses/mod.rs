@@ -2,6 +2,7 @@
 
 mod handlers;
 mod store;
+mod units;
 
 use crate::http::{Routes, change, create, list, remove, replace, restore, show};
 
@@ -17,4 +18,5 @@ pub(super) fn routes() -> Routes {
         .patch("/{id}/", change::<Course>, "Changes a course.")
         .delete("/{id}/", remove::<Course>, "Deletes a course that nothing refers to.")
         .post("/{id}/restore/", restore::<Course>, "Brings a deleted course back.")
+        .get("/{id}/units/", units::units, "Lists the units of a course; each says whether it is an elective there.")
 }

@@ -7,10 +7,8 @@
 use serde_json::{Value, json};
 
 /// The courses, code and name, that students name as their major; a test creates them first.
-pub(crate) const MAJORS: [(&str, &str); 2] = [
-    ("BA-CS", "Bachelor of Computer Science"),
-    ("BA-BUS", "Bachelor of Business"),
-];
+pub(crate) const MAJORS: [(&str, &str); 2] =
+    [("BA-CS", "Bachelor of Computer Science"), ("BA-BUS", "Bachelor of Business")];
 
 /// The password of every imported student.
 pub(crate) const PASSWORD: &str = "harbour-Quilt-77";
@@ -21,12 +19,7 @@ const BLOCK: usize = 5;
 const DAYS: [&str; 5] = ["Mon", "Tue", "Wed", "Thu", "Fri"];
 const FIRST_NAMES: [&str; 7] = ["Amara", "Liam", "Mei", "Sofía", "Yusuf", "Minh Anh", "Zoë"];
 const LAST_NAMES: [&str; 5] = ["Okafor", "O'Brien", "Nguyễn", "Al-Sayed", "Kowalczyk"];
-const PASSES: [(&str, &str); 4] = [
-    ("HD", "91.00"),
-    ("D", "78.50"),
-    ("C", "65.25"),
-    ("P", "50.00"),
-];
+const PASSES: [(&str, &str); 4] = [("HD", "91.00"), ("D", "78.50"), ("C", "65.25"), ("P", "50.00")];
 
 /// `n` units in the shape `import units` reads, with three offerings each: 2025 S1 and 2026 S1 without a
 /// capacity, 2026 S2 with one.
@@ -108,24 +101,20 @@ fn enrollments(index: usize, units_available: usize) -> Vec<Value> {
         1 => (2026, "PENDING", "", None),
         _ => (2025, "WITHDRAWN", "", None),
     };
-    [
-        (first, (2025, "COMPLETED", grade, Some(marks))),
-        (first + 1, (2026, "ENROLLED", "", None)),
-        (first + 3, fourth),
-    ]
-    .into_iter()
-    .filter(|(unit, _)| *unit < units_available)
-    .map(|(unit, (year, status, grade, marks))| {
-        json!({
-            "unit": unit_code(unit),
-            "year": year,
-            "semester": "S1",
-            "status": status,
-            "grade": grade,
-            "marks": marks,
+    [(first, (2025, "COMPLETED", grade, Some(marks))), (first + 1, (2026, "ENROLLED", "", None)), (first + 3, fourth)]
+        .into_iter()
+        .filter(|(unit, _)| *unit < units_available)
+        .map(|(unit, (year, status, grade, marks))| {
+            json!({
+                "unit": unit_code(unit),
+                "year": year,
+                "semester": "S1",
+                "status": status,
+                "grade": grade,
+                "marks": marks,
+            })
         })
-    })
-    .collect()
+        .collect()
 }
 
 /// The item at `index`, counted round and round.

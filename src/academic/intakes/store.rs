@@ -1,0 +1,116 @@
+//! Every SQL statement of intakes.
+
+use sqlx::PgConnection;
+
+use super::handlers::IntakeFields;
+use crate::academic::semester::Semester;
+use crate::ids::Id;
+
+/// The columns of an intake.
+pub(super) const SELECT: &str = "
+select i.id,
+       i.semester,
+       i.year,
+       i.created_at,
+       i.updated_at
+from intakes i";
+
+pub(super) async fn add(tx: &mut PgConnection, author: Id, intake: &IntakeFields) -> sqlx::Result<Id> {
+    sqlx::query_scalar!(
+        r#"insert into intakes (semester, year, created_by, updated_by)
+           values ($1, $2, $3, $3)
+           returning id as "id: Id""#,
+        intake.semester as Option<Semester>,
+        intake.year,
+        author.0
+    )
+    .fetch_one(tx)
+    .await
+}
+
+pub(super) async fn replace(tx: &mut PgConnection, author: Id, id: Id, intake: &IntakeFields) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update intakes
+            set semester = $2,
+                year = $3,
+                updated_at = rule_now(),
+                updated_by = $4
+          where id = $1",
+        id.0,
+        intake.semester as Option<Semester>,
+        intake.year,
+        author.0
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// The intake of a semester and year, and whether it was made now.
+///
+/// When another transaction makes the same one at once, this waits for it and takes that one, locked.
+pub(super) async fn add_if_missing(
+    tx: &mut PgConnection,
+    author: Option<Id>,
+    semester: Semester,
+    year: i32,
+) -> sqlx::Result<(Id, bool)> {
+    let row = sqlx::query!(
+        r#"insert into intakes (semester, year, created_by, updated_by)
+           values ($1, $2, $3, $3)
+           on conflict (year, semester) where deleted_at is null do update
+              set year = excluded.year
+           returning id as "id: Id", (xmax = 0) as "is_new!""#,
+        semester as Semester,
+        year,
+        author as Option<Id>
+    )
+    .fetch_one(tx)
+    .await?;
+    Ok((row.id, row.is_new))
+}
+
+/// The live intake of a semester and year, locked against deletion and change until the transaction ends.
+pub(super) async fn hold_of(tx: &mut PgConnection, semester: Semester, year: i32) -> sqlx::Result<Option<Id>> {
+    sqlx::query_scalar!(
+        r#"select id as "id: Id"
+             from intakes
+            where semester = $1
+              and year = $2
+              and deleted_at is null
+              for share"#,
+        semester as Semester,
+        year
+    )
+    .fetch_optional(tx)
+    .await
+}
+
+/// The semester and year of a live intake, locked against deletion and change until the transaction ends.
+pub(super) async fn hold(tx: &mut PgConnection, id: Id) -> sqlx::Result<Option<(Semester, i32)>> {
+    let found = sqlx::query!(
+        r#"select semester as "semester: Semester",
+                  year
+             from intakes
+            where id = $1
+              and deleted_at is null
+              for share"#,
+        id.0
+    )
+    .fetch_optional(tx)
+    .await?;
+    Ok(found.map(|intake| (intake.semester, intake.year)))
+}
+
+/// How many live offerings an intake has.
+pub(super) async fn offerings(tx: &mut PgConnection, id: Id) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!"
+             from offerings
+            where intake_id = $1
+              and deleted_at is null"#,
+        id.0
+    )
+    .fetch_one(tx)
+    .await
+}

@@ -1,0 +1,129 @@
+//! Every SQL statement of offerings.
+
+use sqlx::PgConnection;
+
+use super::handlers::OfferingFields;
+use crate::academic::semester::Semester;
+use crate::academic::units::unit_brief;
+use crate::ids::{Id, Moment};
+
+/// The columns of an offering.
+pub(super) const SELECT: &str = concat!(
+    "
+select o.id,
+       ",
+    unit_brief!(),
+    " as unit,
+       o.year,
+       o.semester,
+       o.intake_id as intake,
+       o.enrollment_start,
+       o.enrollment_end,
+       o.withdraw_until,
+       o.capacity,
+       o.current_enrollment,
+       o.requires_approval,
+       o.is_active,
+       o.notes,
+       o.created_at,
+       o.updated_at
+from offerings o
+join units u on u.id = o.unit_id"
+);
+
+/// Whether students can enrol now.
+pub(super) const OPEN: &str = "(o.is_active and o.enrollment_start <= rule_now() and rule_now() < o.enrollment_end)";
+
+/// How many live events are about the offering `$1` or for its students.
+pub(super) const COUNT_EVENTS: &str = "
+select count(*)
+  from events e
+ where e.deleted_at is null
+   and (e.related_offering_id = $1
+        or exists (select from event_target_offerings t where t.event_id = e.id and t.offering_id = $1))";
+
+/// What is known of an offering but not written with it.
+pub(super) struct Standing {
+    pub(super) intake: Id,
+    pub(super) current_enrollment: i32,
+    pub(super) is_deleted: bool,
+}
+
+pub(super) async fn standing(tx: &mut PgConnection, id: Id) -> sqlx::Result<Standing> {
+    sqlx::query_as!(
+        Standing,
+        r#"select intake_id as "intake: Id",
+                  current_enrollment,
+                  deleted_at is not null as "is_deleted!"
+             from offerings
+            where id = $1"#,
+        id.0
+    )
+    .fetch_one(tx)
+    .await
+}
+
+pub(super) async fn add(tx: &mut PgConnection, author: Id, offering: &OfferingFields, intake: Id) -> sqlx::Result<Id> {
+    sqlx::query_scalar!(
+        r#"insert into offerings (unit_id, year, semester, intake_id, enrollment_start, enrollment_end, withdraw_until,
+                                  capacity, requires_approval, is_active, notes, created_by, updated_by)
+           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)
+           returning id as "id: Id""#,
+        offering.unit as Option<Id>,
+        offering.year,
+        offering.semester as Option<Semester>,
+        intake.0,
+        offering.enrollment_start as Option<Moment>,
+        offering.enrollment_end as Option<Moment>,
+        offering.withdraw_until as Option<Moment>,
+        offering.capacity,
+        offering.requires_approval,
+        offering.is_active,
+        offering.notes,
+        author.0
+    )
+    .fetch_one(tx)
+    .await
+}
+
+pub(super) async fn replace(
+    tx: &mut PgConnection,
+    author: Id,
+    id: Id,
+    offering: &OfferingFields,
+    intake: Id,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update offerings
+            set unit_id = $2,
+                year = $3,
+                semester = $4,
+                intake_id = $5,
+                enrollment_start = $6,
+                enrollment_end = $7,
+                withdraw_until = $8,
+                capacity = $9,
+                requires_approval = $10,
+                is_active = $11,
+                notes = $12,
+                updated_at = rule_now(),
+                updated_by = $13
+          where id = $1",
+        id.0,
+        offering.unit as Option<Id>,
+        offering.year,
+        offering.semester as Option<Semester>,
+        intake.0,
+        offering.enrollment_start as Option<Moment>,
+        offering.enrollment_end as Option<Moment>,
+        offering.withdraw_until as Option<Moment>,
+        offering.capacity,
+        offering.requires_approval,
+        offering.is_active,
+        offering.notes,
+        author.0
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}

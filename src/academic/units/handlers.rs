@@ -1,0 +1,223 @@
+//! What a unit is on the wire.
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use sqlx::{FromRow, PgConnection};
+use utoipa::ToSchema;
+
+use super::{requisites, store};
+use crate::access::{Actor, Reach, Viewer, Visitor, may};
+use crate::http::{Answer, Faults, Filter, Kind, Listing, Ordering, Problem, Refusal, Resource, Target, Writable};
+use crate::ids::{Id, Moment, or_null};
+
+/// A subject.
+#[derive(Debug, FromRow, Serialize, ToSchema)]
+pub struct Unit {
+    id: Id,
+    code: String,
+    name: String,
+    description: String,
+    #[schema(value_type = String, example = "12.5")]
+    credit_points: Decimal,
+    department: String,
+    convenor: Option<Id>,
+    /// Whether the course lists it as an elective; null without a course.
+    is_elective: Option<bool>,
+    prerequisites: Vec<Id>,
+    anti_requisites: Vec<Id>,
+    is_active: bool,
+    created_at: Moment,
+    updated_at: Moment,
+}
+
+/// What staff and the unit's convenor write of a unit.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct UnitFields {
+    /// Unique without regard to case, at most 32 characters.
+    pub code: String,
+    /// At most 255 characters.
+    pub name: String,
+    /// At most 20,000 characters.
+    pub description: String,
+    /// Not negative, one decimal.
+    #[schema(value_type = String, example = "12.5")]
+    pub credit_points: Decimal,
+    /// At most 255 characters.
+    pub department: String,
+    /// An active convenor, member of staff or administrator; only staff change it.
+    #[serde(deserialize_with = "or_null")]
+    pub convenor: Option<Id>,
+    /// Units that must have been completed before.
+    pub prerequisites: Vec<Id>,
+    /// Units that may not be taken beside or after this one; each of them then names this one too.
+    pub anti_requisites: Vec<Id>,
+    /// Whether it is taught.
+    pub is_active: bool,
+}
+
+impl Default for UnitFields {
+    fn default() -> Self {
+        Self {
+            code: String::new(),
+            name: String::new(),
+            description: String::new(),
+            credit_points: Decimal::new(125, 1),
+            department: String::new(),
+            convenor: None,
+            prerequisites: Vec::new(),
+            anti_requisites: Vec::new(),
+            is_active: true,
+        }
+    }
+}
+
+const ORDERINGS: &[Ordering] = &[
+    Ordering::new("code", "u.code", "text"),
+    Ordering::new("name", "u.name", "text"),
+    Ordering::new("credit_points", "u.credit_points", "numeric"),
+    Ordering::new("created_at", "u.created_at", "timestamptz"),
+    Ordering::new("updated_at", "u.updated_at", "timestamptz"),
+];
+const SEARCH: Option<&str> = Some("(u.code || ' ' || u.name)");
+
+impl Resource for Unit {
+    type Row = Self;
+    type Shown = Self;
+    type Reader = Visitor;
+
+    const NAME: &'static str = "unit";
+    const TABLE: &'static str = "units";
+    const ALIAS: &'static str = "u";
+    const LIVE: &'static str = "u.deleted_at is null";
+    const SELECT: &'static str = store::SELECT;
+    const LISTING: Listing = Listing {
+        filters: &[
+            Filter::new("code", "u.code", Kind::Text),
+            Filter::new("department", "u.department", Kind::Text),
+            Filter::new("convenor", "u.convenor_id", Kind::Id),
+            Filter::new("is_active", "u.is_active", Kind::Flag),
+            Filter::new(
+                "course",
+                "exists (select from course_units cu where cu.unit_id = u.id and cu.deleted_at is null and cu.course_id = {})",
+                Kind::Where,
+            ),
+        ],
+        orderings: ORDERINGS,
+        default: "code",
+        search: SEARCH,
+        updated_at: Some("u.updated_at"),
+    };
+
+    fn shown(row: Self, _: &Viewer) -> Self {
+        row
+    }
+}
+
+/// A unit in a course: it is known whether it is an elective there.
+pub(in crate::academic) struct UnitOfCourse;
+
+impl Resource for UnitOfCourse {
+    type Row = Unit;
+    type Shown = Unit;
+    type Reader = Visitor;
+
+    const NAME: &'static str = Unit::NAME;
+    const TABLE: &'static str = Unit::TABLE;
+    const ALIAS: &'static str = Unit::ALIAS;
+    const LIVE: &'static str = Unit::LIVE;
+    const SELECT: &'static str = store::SELECT_OF_COURSE;
+    const LISTING: Listing = Listing {
+        filters: &[
+            Filter::new("course", "cu.course_id", Kind::Id),
+            Filter::new("is_elective", "cu.is_elective", Kind::Flag),
+            Filter::new("department", "u.department", Kind::Text),
+            Filter::new("is_active", "u.is_active", Kind::Flag),
+        ],
+        orderings: ORDERINGS,
+        default: "code",
+        search: SEARCH,
+        updated_at: None,
+    };
+
+    fn shown(row: Unit, _: &Viewer) -> Unit {
+        row
+    }
+}
+
+impl Writable for Unit {
+    type Fields = UnitFields;
+    type Write = may::WriteUnits;
+
+    const REFUSALS: &'static [Refusal] =
+        &[Refusal::taken("units_code_is_unique", "code", "A unit with this code already exists.")];
+    const REFERRED_BY: &'static [(&'static str, &'static str)] = &[
+        ("offerings", "select count(*) from offerings where unit_id = $1 and deleted_at is null"),
+        ("course_units", "select count(*) from course_units where unit_id = $1 and deleted_at is null"),
+        (
+            "prerequisites",
+            "select count(*) from unit_prerequisites p join units u on u.id = p.unit_id where p.prerequisite_id = $1 and u.deleted_at is null",
+        ),
+        ("anti_requisites", "select count(*) from unit_anti_requisites where $1 in (lower_unit_id, upper_unit_id)"),
+        ("unit_resources", "select count(*) from unit_resources where unit_id = $1 and deleted_at is null"),
+        ("events", "select count(*) from events where related_unit_id = $1 and deleted_at is null"),
+        ("tickets", "select count(*) from tickets where related_unit_id = $1 and deleted_at is null"),
+        ("resources", "select count(*) from resources where unit_id = $1 and deleted_at is null"),
+        ("pages", "select count(*) from pages where unit_id = $1 and deleted_at is null"),
+    ];
+
+    fn fields(row: &Self) -> UnitFields {
+        UnitFields {
+            code: row.code.clone(),
+            name: row.name.clone(),
+            description: row.description.clone(),
+            credit_points: row.credit_points,
+            department: row.department.clone(),
+            convenor: row.convenor,
+            prerequisites: row.prerequisites.clone(),
+            anti_requisites: row.anti_requisites.clone(),
+            is_active: row.is_active,
+        }
+    }
+
+    async fn allowed(_: &mut PgConnection, actor: &Actor<Self::Write>, target: Target<'_, Self>) -> Answer<()> {
+        let (convenor, says) = match target {
+            Target::New(fields) => {
+                (fields.convenor, "Only staff decide who convenes a unit; name yourself as its `convenor`.")
+            }
+            Target::Row(row) => (row.convenor, "Only the unit's convenor and staff may change it."),
+        };
+        // The row's convenor and the new one must both be the actor, so the field stays what it was.
+        let own = actor.scope().covers(Reach::OWN_UNITS) && convenor == Some(actor.id());
+        if actor.scope().is_all() || own { Ok(()) } else { Err(Problem::forbidden(says)) }
+    }
+
+    async fn check(tx: &mut PgConnection, fields: &UnitFields, before: Option<(Id, &UnitFields)>) -> Answer<()> {
+        let mut faults = Faults::default();
+        faults.name("code", &fields.code, 32);
+        faults.name("name", &fields.name, 255);
+        faults.text("description", &fields.description, 20_000);
+        faults.text("department", &fields.department, 255);
+        faults.decimal("credit_points", fields.credit_points, 1, Decimal::ZERO..=Decimal::new(99_999, 1));
+        // A unit whose convenor has left can still be changed.
+        let appointed = fields.convenor.filter(|_| before.is_none_or(|(_, before)| before.convenor != fields.convenor));
+        if let Some(convenor) = appointed
+            && !store::can_convene(tx, convenor).await?
+        {
+            faults.add("convenor", "A convenor is an active user who is a unit convenor, staff or an administrator.");
+        }
+        requisites::check(tx, &mut faults, fields, before).await?;
+        faults.check()
+    }
+
+    async fn insert(tx: &mut PgConnection, actor: &Actor<Self::Write>, fields: &UnitFields) -> Answer<Id> {
+        let id = store::add(tx, actor.id(), fields).await?;
+        requisites::set(tx, actor.id(), id, fields).await?;
+        Ok(id)
+    }
+
+    async fn update(tx: &mut PgConnection, actor: &Actor<Self::Write>, id: Id, fields: &UnitFields) -> Answer<()> {
+        store::replace(tx, actor.id(), id, fields).await?;
+        requisites::set(tx, actor.id(), id, fields).await
+    }
+}

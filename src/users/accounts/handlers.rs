@@ -1,0 +1,336 @@
+//! Accounts over HTTP, but registering.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+use utoipa::ToSchema;
+
+use super::profile::Profile;
+use super::register::{REFUSALS, merged, refuse_taken};
+use super::standing::Standing;
+use super::store::{self, ConvenedUnit};
+use super::user::{User, UserRow};
+use crate::access::throttle::{self, Bucket};
+use crate::access::{Actor, Permission, UserType, may, passwords};
+use crate::app::AppState;
+use crate::files::{Accepts, Upload};
+use crate::http::{
+    Answer, Bare, Changes, Done, Faults, IfMatch, Json, NoContent, PathId, Problem, Resource, Shown, Sight, find,
+};
+use crate::ids::Id;
+use crate::users::sessions;
+use crate::{audit, db};
+
+/// What can be written of a user: the profile by the person, all of it by an administrator. What is not the caller's to
+/// write is ignored.
+#[derive(Serialize, ToSchema)]
+pub(super) struct UserFields {
+    #[serde(flatten)]
+    profile: Profile,
+    #[serde(flatten)]
+    standing: Standing,
+}
+
+/// The caller.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Me {
+    #[serde(flatten)]
+    user: User,
+    /// What the caller may do, as `code:scope`.
+    permissions: Vec<String>,
+    /// The units that a convenor convenes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    units: Option<Vec<ConvenedUnit>>,
+}
+
+/// A change of password.
+#[derive(Deserialize, ToSchema, Default)]
+#[serde(default)]
+pub(super) struct NewPassword {
+    current_password: String,
+    new_password: String,
+}
+
+/// `GET /api/users/users/me/`
+pub(super) async fn me(actor: Actor<may::BeSignedIn>, State(app): State<AppState>) -> Answer<Shown<Me>> {
+    let mut conn = app.db.acquire().await?;
+    let row = find::<User>(&mut conn, &actor, actor.id(), Sight::Any).await?;
+    let convenes = row.standing.user_type == UserType::UnitConvenor;
+    let units = if convenes { Some(store::units_convened_by(&mut *conn, actor.id()).await?) } else { None };
+    Shown::with(&Me { user: User::shown(row, &actor), permissions: actor.permissions(), units })
+}
+
+/// `GET /api/users/users/{id}/`
+pub(super) async fn show_one(
+    actor: Actor<may::ReadUsers>,
+    State(app): State<AppState>,
+    PathId(id): PathId,
+) -> Answer<Shown<User>> {
+    let mut conn = app.db.acquire().await?;
+    let row = find::<User>(&mut conn, &actor, id, Sight::Visible).await?;
+    Shown::with(&User::shown(row, &actor))
+}
+
+/// `PUT` and `PATCH /api/users/users/update_profile/`
+pub(super) async fn update_profile(
+    actor: Actor<may::EditProfile>,
+    State(app): State<AppState>,
+    condition: IfMatch,
+    changes: Changes<Profile>,
+) -> Answer<Shown<User>> {
+    own_profile(&app, &actor, &condition, &changes).await
+}
+
+/// `PUT` and `PATCH /api/users/update_profile/`
+pub(super) async fn update_profile_short(
+    actor: Actor<may::EditProfile>,
+    State(app): State<AppState>,
+    condition: IfMatch,
+    changes: Changes<Profile>,
+) -> Answer<Shown<User>> {
+    own_profile(&app, &actor, &condition, &changes).await
+}
+
+/// Only the profile, also when the caller is an administrator.
+async fn own_profile(
+    app: &AppState,
+    actor: &Actor<may::EditProfile>,
+    condition: &IfMatch,
+    changes: &Changes<Profile>,
+) -> Answer<Shown<User>> {
+    db::write(&app.db, |tx, _| {
+        Box::pin(async move {
+            let row = locked(tx, actor, actor.id(), condition).await?;
+            let profile = changes.onto(&row.profile)?;
+            store_change(tx, actor, &row, row.standing.clone(), profile).await
+        })
+    })
+    .await
+}
+
+/// `PATCH /api/users/users/{id}/`
+pub(super) async fn change(
+    actor: Actor<may::EditProfile>,
+    State(app): State<AppState>,
+    PathId(id): PathId,
+    condition: IfMatch,
+    changes: Changes<UserFields>,
+) -> Answer<Shown<User>> {
+    let (actor, condition, changes) = (&actor, &condition, &changes);
+    db::write(&app.db, |tx, _| {
+        Box::pin(async move {
+            let row = locked(tx, actor, id, condition).await?;
+            let profile = changes.onto(&row.profile)?;
+            let standing = if is_admin(actor) { changes.onto(&row.standing)? } else { row.standing.clone() };
+            store_change(tx, actor, &row, standing, profile).await
+        })
+    })
+    .await
+}
+
+/// `PUT /api/users/users/{id}/`
+pub(super) async fn replace(
+    actor: Actor<may::EditProfile>,
+    State(app): State<AppState>,
+    PathId(id): PathId,
+    condition: IfMatch,
+    fields: Changes<UserFields>,
+) -> Answer<Shown<User>> {
+    let (actor, condition, fields) = (&actor, &condition, &fields);
+    db::write(&app.db, |tx, _| {
+        Box::pin(async move {
+            let row = locked(tx, actor, id, condition).await?;
+            let profile = fields.onto(&Profile::default())?;
+            let standing = if is_admin(actor) { fields.onto(&Standing::default())? } else { row.standing.clone() };
+            store_change(tx, actor, &row, standing, profile).await
+        })
+    })
+    .await
+}
+
+fn is_admin(actor: &Actor<may::EditProfile>) -> bool {
+    actor.reach(Permission::ManageUsers).is_all()
+}
+
+/// The account, locked, if the caller may write it: one's own, or any for administrators.
+async fn locked(
+    tx: &mut PgConnection,
+    actor: &Actor<may::EditProfile>,
+    id: Id,
+    condition: &IfMatch,
+) -> Answer<UserRow> {
+    if !store::lock(tx, id).await? {
+        return Err(Problem::absent());
+    }
+    let row = find::<User>(tx, actor, id, Sight::Visible).await?;
+    if id != actor.id() && !is_admin(actor) {
+        return Err(Problem::forbidden("Only the person and administrators may change a user."));
+    }
+    condition.holds_for(&User::shown(row.clone(), actor))?;
+    Ok(row)
+}
+
+async fn store_change(
+    tx: &mut PgConnection,
+    actor: &Actor<may::EditProfile>,
+    before: &UserRow,
+    mut standing: Standing,
+    profile: Profile,
+) -> Answer<Shown<User>> {
+    standing.email = standing.email.trim().to_owned();
+    let mut faults = Faults::default();
+    profile.check(&mut faults, store::today(tx).await?);
+    if is_admin(actor) {
+        standing.check(&mut faults);
+    }
+    faults.check()?;
+    refuse_taken(tx, &standing, Some(before.id)).await?;
+    store::replace(tx, actor.id(), before.id, &standing, &profile)
+        .await
+        .map_err(|error| Problem::from(error).explained(REFUSALS))?;
+    if standing.user_type == UserType::Student {
+        store::make_student(tx, Some(actor.id()), before.id).await?;
+    }
+    if !standing.is_active {
+        sessions::revoke_all(tx, before.id, None, "deactivated").await?;
+    }
+    let (old, new) = (merged(&before.standing, &before.profile)?, merged(&standing, &profile)?);
+    audit::record(tx, actor, "update", "user", Some(before.id), &old, &new).await?;
+    Shown::with(&User::shown(find::<User>(tx, actor, before.id, Sight::Any).await?, actor))
+}
+
+/// `DELETE /api/users/users/{id}/`
+pub(super) async fn deactivate(
+    actor: Actor<may::ReadUsers>,
+    State(app): State<AppState>,
+    PathId(id): PathId,
+    condition: IfMatch,
+) -> Answer<NoContent> {
+    let (actor, condition) = (&actor, &condition);
+    db::write(&app.db, |tx, _| {
+        Box::pin(async move {
+            if !store::lock(tx, id).await? {
+                return Err(Problem::absent());
+            }
+            let row = find::<User>(tx, actor, id, Sight::Visible).await?;
+            let admin = actor.require::<may::ManageUsers>()?;
+            condition.holds_for(&User::shown(row, &admin))?;
+            if id == admin.id() {
+                return Err(Problem::conflict("own_account", "You cannot deactivate your own account."));
+            }
+            if !store::set_active(tx, admin.id(), id, false).await? {
+                return Err(Problem::absent());
+            }
+            sessions::revoke_all(tx, id, None, "deactivated").await?;
+            audit::record(tx, &admin, "delete", "user", Some(id), &active(true), &active(false)).await?;
+            Ok(NoContent)
+        })
+    })
+    .await
+}
+
+/// `POST /api/users/users/{id}/restore/`
+pub(super) async fn reactivate(
+    actor: Actor<may::ManageUsers>,
+    State(app): State<AppState>,
+    PathId(id): PathId,
+    Bare { repeat }: Bare,
+) -> Answer<Done<User>> {
+    let actor = &actor;
+    repeat
+        .write(
+            &app,
+            Some(actor.id()),
+            |_, _| Box::pin(async { Ok(()) }),
+            |tx, _| {
+                Box::pin(async move {
+                    if !store::lock(tx, id).await? || !store::set_active(tx, actor.id(), id, true).await? {
+                        return Err(Problem::absent());
+                    }
+                    audit::record(tx, actor, "restore", "user", Some(id), &active(false), &active(true)).await?;
+                    Done::with(&User::shown(find::<User>(tx, actor, id, Sight::Any).await?, actor))
+                })
+            },
+        )
+        .await
+}
+
+fn active(is_active: bool) -> Value {
+    json!({ "is_active": is_active })
+}
+
+/// `POST /api/users/users/me/password/`
+pub(super) async fn change_password(
+    actor: Actor<may::EditProfile>,
+    State(app): State<AppState>,
+    Json(sent): Json<NewPassword>,
+) -> Answer<NoContent> {
+    let owner = store::owner(&app.db, actor.id()).await?;
+    let mut faults = Faults::default();
+    faults.unless(!sent.current_password.is_empty(), "current_password", "This field is required.");
+    passwords::check(&mut faults, "new_password", &sent.new_password, &owner.about());
+    faults.check()?;
+
+    // Whoever holds a stolen token guesses here no faster than at the door.
+    let place = app.hasher.place()?;
+    let buckets = Bucket::of_log_in(&format!("#{}", actor.id()), actor.origin.ip, true);
+    throttle::take(&app.db, &buckets).await?;
+    if !app.hasher.verify(place, sent.current_password, Some(owner.password_hash)).await? {
+        return Err(Problem::invalid("current_password", "This is not your current password."));
+    }
+    let hash = app.hasher.hash(sent.new_password).await?;
+    let (actor, buckets, hash) = (&actor, &buckets, hash.as_str());
+    db::write(&app.db, |tx, _| {
+        Box::pin(async move {
+            throttle::give_back(tx, buckets).await?;
+            store::lock(tx, actor.id()).await?;
+            store::set_password(tx, actor.id(), hash).await?;
+            sessions::revoke_all(tx, actor.id(), Some(actor.session()), "the password was changed").await?;
+            let id = actor.id();
+            audit::note(tx, Some(id), &actor.origin, "change_password", "user", Some(id), &json!({})).await?;
+            Ok(NoContent)
+        })
+    })
+    .await
+}
+
+/// `POST /api/users/users/me/profile_image/`
+pub(super) async fn profile_image(
+    actor: Actor<may::EditProfile>,
+    State(app): State<AppState>,
+    upload: Upload,
+) -> Answer<Done<User>> {
+    let file = upload.file("file")?;
+    // The bytes stay only when their row does; the picture before goes only then.
+    let kept = std::sync::Mutex::new(Vec::new());
+    let (actor, state, keep) = (&actor, &app, &kept);
+    let answer = upload
+        .repeat
+        .write(
+            &app,
+            Some(actor.id()),
+            |_, _| Box::pin(async { Ok(()) }),
+            |tx, _| {
+                Box::pin(async move {
+                    store::lock(tx, actor.id()).await?;
+                    let stored = state.files.put(tx, actor.id(), file, Accepts::Images, true).await?;
+                    let before = store::set_image(tx, actor.id(), stored.id).await?;
+                    let details = json!({ "file": stored.id });
+                    let id = actor.id();
+                    audit::note(tx, Some(id), &actor.origin, "set_profile_image", "user", Some(id), &details).await?;
+                    keep.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((stored, before));
+                    Done::with(&User::shown(find::<User>(tx, actor, id, Sight::Any).await?, actor))
+                })
+            },
+        )
+        .await?;
+    let stored = kept.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
+    if let Some((stored, before)) = stored {
+        stored.keep();
+        if let Some(name) = before {
+            app.files.discard_public(&name).await;
+        }
+    }
+    Ok(answer)
+}

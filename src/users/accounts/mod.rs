@@ -1,0 +1,40 @@
+//! Accounts: who a person is, what they write of themselves, and what only administrators write.
+
+mod handlers;
+mod profile;
+mod register;
+mod standing;
+mod store;
+mod user;
+
+use crate::http::{Routes, list, show};
+
+pub use register::NewUser;
+pub(crate) use store::{owner, set_password};
+pub use user::{Recipient, Student, User};
+
+/// The endpoints of this resource.
+pub(super) fn routes() -> Routes {
+    Routes::under("/api/users")
+        .get("/", list::<Recipient>, "Lists the people one may write to: active staff, convenors and administrators.")
+        .get("/users/", list::<User>, "Lists the users whom the caller may see.")
+        .post("/users/", register::create, "Registers a student; an administrator creates any user.")
+        .get("/users/me/", handlers::me, "Shows the caller, with permissions and, for convenors, units.")
+        .put("/users/update_profile/", handlers::update_profile, "Changes the caller's own profile.")
+        .patch("/users/update_profile/", handlers::update_profile, "Changes the caller's own profile.")
+        .put("/update_profile/", handlers::update_profile_short, "Changes the caller's own profile.")
+        .patch("/update_profile/", handlers::update_profile_short, "Changes the caller's own profile.")
+        .post(
+            "/users/me/password/",
+            handlers::change_password,
+            "Changes the caller's password; all other sessions end.",
+        )
+        .post("/users/me/profile_image/", handlers::profile_image, "Sets the caller's picture.")
+        .get("/users/{id}/", handlers::show_one, "Shows a user.")
+        .put("/users/{id}/", handlers::replace, "Replaces a user's writable fields.")
+        .patch("/users/{id}/", handlers::change, "Changes a user's writable fields.")
+        .delete("/users/{id}/", handlers::deactivate, "Deactivates a user and revokes the sessions; records stay.")
+        .post("/users/{id}/restore/", handlers::reactivate, "Activates a user again.")
+        .get("/students/", list::<Student>, "Lists students.")
+        .get("/students/{id}/", show::<Student>, "Shows a student.")
+}

@@ -1,0 +1,152 @@
+//! Registering: a student registers, an administrator creates anyone.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sqlx::PgConnection;
+use utoipa::ToSchema;
+
+use super::profile::Profile;
+use super::standing::Standing;
+use super::store;
+use super::user::User;
+use crate::access::{Permission, UserType, Viewer, Visitor, passwords};
+use crate::app::AppState;
+use crate::audit;
+use crate::config::Registration;
+use crate::http::{Answer, Created, Faults, Posted, Problem, Refusal, Resource, Sight, find};
+use crate::ids::Id;
+
+/// Who registers. All but the first six fields are an administrator's to set, and ignored from anyone else.
+#[derive(Deserialize, ToSchema)]
+pub struct NewUser {
+    /// The password, by the policy: at least 8 characters, not common, not all digits, not like a name or address.
+    #[serde(default)]
+    password: String,
+    /// The same again.
+    #[serde(default)]
+    confirm_password: String,
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    rest: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What violated constraints of an account mean.
+pub(super) const REFUSALS: &[Refusal] = &[
+    Refusal::taken("users_email_is_unique", "email", "A user with this email already exists."),
+    Refusal::taken("users_username_is_unique", "username", "A user with this username already exists."),
+];
+
+#[derive(Serialize, Deserialize, Default)]
+#[serde(default)]
+struct Registered {
+    email: String,
+    username: String,
+    first_name: String,
+    last_name: String,
+}
+
+impl NewUser {
+    /// What this caller may set of it.
+    fn parts(&self, admin: bool) -> Answer<(Standing, Profile)> {
+        let body = serde_json::Value::Object(self.rest.clone());
+        if admin {
+            return Ok((crate::http::typed(body.clone())?, crate::http::typed(body)?));
+        }
+        let asked: Registered = crate::http::typed(body)?;
+        let standing = Standing { email: asked.email, username: asked.username, ..Standing::default() };
+        let profile = Profile { first_name: asked.first_name, last_name: asked.last_name, ..Profile::default() };
+        Ok((standing, profile))
+    }
+}
+
+/// `POST /api/users/users/`
+pub(super) async fn create(
+    visitor: Visitor,
+    State(app): State<AppState>,
+    Posted { body, repeat }: Posted<NewUser>,
+) -> Answer<Created<User>> {
+    let admin = visitor.reach(Permission::ManageUsers).is_all();
+    if !admin && app.config.registration != Registration::Open {
+        return Err(match visitor.caller() {
+            Some(_) => Problem::forbidden("Only an administrator may create users here."),
+            None => Problem::not_authenticated(),
+        });
+    }
+    let (mut standing, profile) = body.parts(admin)?;
+    standing.email = standing.email.trim().to_owned();
+
+    let mut faults = Faults::default();
+    standing.check(&mut faults);
+    passwords::check(
+        &mut faults,
+        "password",
+        &body.password,
+        &[
+            ("email address", &standing.email),
+            ("username", &standing.username),
+            ("first name", &profile.first_name),
+            ("last name", &profile.last_name),
+        ],
+    );
+    faults.unless(body.password == body.confirm_password, "confirm_password", "The two passwords are not the same.");
+    let mut conn = app.db.acquire().await?;
+    profile.check(&mut faults, store::today(&mut conn).await?);
+    drop(conn);
+    faults.check()?;
+
+    let hash = app.hasher.hash(body.password.clone()).await?;
+    let (viewer, standing, profile, hash) = (visitor.as_ref(), &standing, &profile, hash.as_str());
+    repeat
+        .write(
+            &app,
+            viewer.caller_id(),
+            |_, _| Box::pin(async { Ok(()) }),
+            |tx, _| {
+                Box::pin(async move {
+                    let id = add(tx, viewer, standing, profile, hash).await?;
+                    Created::with(&User::shown(find::<User>(tx, viewer, id, Sight::Any).await?, viewer))
+                })
+            },
+        )
+        .await
+}
+
+/// Inserts an account with all that belongs to it.
+async fn add(
+    tx: &mut PgConnection,
+    viewer: &Viewer,
+    standing: &Standing,
+    profile: &Profile,
+    password_hash: &str,
+) -> Answer<Id> {
+    refuse_taken(tx, standing, None).await?;
+    let id = store::add(tx, viewer.caller_id(), standing, profile, password_hash)
+        .await
+        .map_err(|error| Problem::from(error).explained(REFUSALS))?;
+    if standing.user_type == UserType::Student {
+        store::make_student(tx, viewer.caller_id(), id).await?;
+    }
+    let after = merged(standing, profile)?;
+    audit::record(tx, viewer, "create", "user", Some(id), &json!({}), &after).await?;
+    Ok(id)
+}
+
+/// Names every taken name at once; the constraints decide when two ask at the same time.
+pub(super) async fn refuse_taken(tx: &mut PgConnection, standing: &Standing, but: Option<Id>) -> Answer<()> {
+    let (email, username) = store::taken(tx, &standing.email, &standing.username, but).await?;
+    let mut faults = Faults::default();
+    faults.unless(!email, "email", "A user with this email already exists.");
+    faults.unless(!username, "username", "A user with this username already exists.");
+    faults.refuse_with(Problem::conflict("already_taken", "The email or username is already taken."))
+}
+
+/// The writable part of an account, for the audit log.
+pub(super) fn merged(standing: &Standing, profile: &Profile) -> Answer<serde_json::Value> {
+    let mut whole = serde_json::to_value(standing).map_err(Problem::internal)?;
+    let more = serde_json::to_value(profile).map_err(Problem::internal)?;
+    if let (Some(whole), serde_json::Value::Object(more)) = (whole.as_object_mut(), more) {
+        whole.extend(more);
+    }
+    Ok(whole)
+}

@@ -1,0 +1,58 @@
+//! What only administrators write of a person: who they are to the university, and whether they may log in.
+
+use lettre::Address;
+use serde::{Deserialize, Serialize};
+use sqlx::FromRow;
+use utoipa::ToSchema;
+
+use crate::access::UserType;
+use crate::http::Faults;
+
+/// The fields that give rights, or that others know the person by.
+#[derive(Debug, Clone, FromRow, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+#[allow(clippy::struct_excessive_bools, reason = "the contract's flags")]
+pub(super) struct Standing {
+    /// Unique without regard to case.
+    pub(super) email: String,
+    /// Unique without regard to case; letters, digits and `@.+-_`.
+    pub(super) username: String,
+    pub(super) department: String,
+    pub(super) position: String,
+    /// Adds what staff may do.
+    pub(super) is_staff: bool,
+    /// Adds what administrators may do.
+    pub(super) is_superuser: bool,
+    /// Whether the person may log in.
+    pub(super) is_active: bool,
+    pub(super) user_type: UserType,
+}
+
+impl Default for Standing {
+    fn default() -> Self {
+        Self {
+            email: String::new(),
+            username: String::new(),
+            department: String::new(),
+            position: String::new(),
+            is_staff: false,
+            is_superuser: false,
+            is_active: true,
+            user_type: UserType::Student,
+        }
+    }
+}
+
+impl Standing {
+    /// Adds every rule that is broken.
+    pub(super) fn check(&self, faults: &mut Faults) {
+        faults.name("email", &self.email, 254);
+        let is_address = self.email.parse::<Address>().is_ok();
+        faults.unless(self.email.trim().is_empty() || is_address, "email", "Enter a valid email address.");
+        faults.name("username", &self.username, 150);
+        let plain = self.username.chars().all(|c| c.is_alphanumeric() || "@.+-_".contains(c));
+        faults.unless(plain, "username", "Only letters, digits and @ . + - _ are allowed.");
+        faults.text("department", &self.department, 255);
+        faults.text("position", &self.position, 255);
+    }
+}

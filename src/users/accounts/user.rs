@@ -1,0 +1,229 @@
+//! What a user is on the wire, and who sees whom.
+
+use chrono::NaiveDate;
+use serde::Serialize;
+use sqlx::{FromRow, Postgres, QueryBuilder};
+use utoipa::ToSchema;
+
+use super::profile::Profile;
+use super::standing::Standing;
+use super::store;
+use crate::access::{Actor, Permission, UserType, Viewer, may};
+use crate::http::{Filter, Kind, Listing, Ordering, Resource};
+use crate::ids::{Id, Moment};
+
+/// A person.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct User {
+    id: Id,
+    email: String,
+    username: String,
+    first_name: String,
+    last_name: String,
+    is_staff: bool,
+    user_type: UserType,
+    department: String,
+    position: String,
+    bio: String,
+    /// An absolute URL.
+    profile_image: Option<String>,
+    created_at: Moment,
+    updated_at: Moment,
+    /// Only for the person and for holders of `users.read_private`.
+    #[serde(flatten)]
+    private: Option<Private>,
+}
+
+/// What only the person and holders of `users.read_private` see.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Private {
+    phone_number: String,
+    address_line1: String,
+    address_line2: String,
+    city: String,
+    state: String,
+    postal_code: String,
+    country: String,
+    date_of_birth: Option<NaiveDate>,
+    emergency_contact_name: String,
+    emergency_contact_phone: String,
+    leaderboard_opt_in: bool,
+    is_active: bool,
+    is_superuser: bool,
+    last_login: Option<Moment>,
+}
+
+/// A row of [`store::SELECT`].
+#[derive(Debug, Clone, FromRow)]
+pub struct UserRow {
+    pub(super) id: Id,
+    #[sqlx(flatten)]
+    pub(super) standing: Standing,
+    #[sqlx(flatten)]
+    pub(super) profile: Profile,
+    profile_image: Option<String>,
+    last_login: Option<Moment>,
+    created_at: Moment,
+    updated_at: Moment,
+}
+
+const FILTERS: &[Filter] = &[
+    Filter::new(
+        "user_type",
+        "u.user_type",
+        Kind::OneOf(&["student", "staff", "unit_convenor", "auditor", "parent", "admin"]),
+    ),
+    Filter::new("is_active", "u.is_active", Kind::Flag),
+    Filter::new("department", "u.department", Kind::Text),
+];
+
+const ORDERINGS: &[Ordering] = &[
+    Ordering::new("last_name", "u.last_name", "text"),
+    Ordering::new("first_name", "u.first_name", "text"),
+    Ordering::new("email", "u.email", "text"),
+    Ordering::new("username", "u.username", "text"),
+    Ordering::new("created_at", "u.created_at", "timestamptz"),
+    Ordering::new("updated_at", "u.updated_at", "timestamptz"),
+];
+
+const SEARCH: Option<&str> = Some("(u.first_name || ' ' || u.last_name || ' ' || u.email || ' ' || u.username)");
+
+impl User {
+    /// The row as this viewer sees it.
+    pub(super) fn seen(row: UserRow, viewer: &Viewer) -> Self {
+        let own = viewer.caller_id() == Some(row.id);
+        let UserRow { id, standing, profile, profile_image, last_login, created_at, updated_at } = row;
+        let private = (own || viewer.reach(Permission::ReadPrivate).is_all()).then_some(Private {
+            phone_number: profile.phone_number,
+            address_line1: profile.address_line1,
+            address_line2: profile.address_line2,
+            city: profile.city,
+            state: profile.state,
+            postal_code: profile.postal_code,
+            country: profile.country,
+            date_of_birth: profile.date_of_birth,
+            emergency_contact_name: profile.emergency_contact_name,
+            emergency_contact_phone: profile.emergency_contact_phone,
+            leaderboard_opt_in: profile.leaderboard_opt_in,
+            is_active: standing.is_active,
+            is_superuser: standing.is_superuser,
+            last_login,
+        });
+        Self {
+            id,
+            email: standing.email,
+            username: standing.username,
+            first_name: profile.first_name,
+            last_name: profile.last_name,
+            is_staff: standing.is_staff,
+            user_type: standing.user_type,
+            department: standing.department,
+            position: standing.position,
+            bio: profile.bio,
+            profile_image: profile_image.map(|name| viewer.public_url(&name)),
+            created_at,
+            updated_at,
+            private,
+        }
+    }
+}
+
+impl Resource for User {
+    type Row = UserRow;
+    type Shown = Self;
+    type Reader = Actor<may::ReadUsers>;
+
+    const NAME: &'static str = "user";
+    const TABLE: &'static str = "users";
+    const ALIAS: &'static str = "u";
+    // A deactivated user stays visible to those who see everyone; lists narrow by `is_active`.
+    const LIVE: &'static str = "true";
+    const SELECT: &'static str = store::SELECT;
+    const LISTING: Listing = Listing {
+        filters: FILTERS,
+        orderings: ORDERINGS,
+        default: "id",
+        search: SEARCH,
+        updated_at: Some("u.updated_at"),
+    };
+
+    /// Everyone, or oneself and, in lists, those one may write to. Another's object is absent for students.
+    fn visible(sql: &mut QueryBuilder<Postgres>, viewer: &Viewer, in_a_list: bool) {
+        if viewer.reach(Permission::ReadUsers).is_all() {
+            return;
+        }
+        sql.push(" and (u.id = ").push_bind(viewer.caller_id());
+        if in_a_list {
+            sql.push(" or ").push(store::RECIPIENT);
+        }
+        sql.push(")");
+    }
+
+    fn shown(row: UserRow, viewer: &Viewer) -> Self {
+        Self::seen(row, viewer)
+    }
+}
+
+/// Someone one may write to.
+#[derive(Debug)]
+pub struct Recipient;
+
+impl Resource for Recipient {
+    type Row = UserRow;
+    type Shown = User;
+    type Reader = Actor<may::BeSignedIn>;
+
+    const NAME: &'static str = "user";
+    const TABLE: &'static str = "users";
+    const ALIAS: &'static str = "u";
+    const LIVE: &'static str = store::RECIPIENT;
+    const SELECT: &'static str = store::SELECT;
+    const LISTING: Listing = Listing {
+        filters: FILTERS,
+        orderings: ORDERINGS,
+        default: "last_name,first_name",
+        search: SEARCH,
+        updated_at: Some("u.updated_at"),
+    };
+
+    /// Also for administrators who list deleted rows, nobody else.
+    fn visible(sql: &mut QueryBuilder<Postgres>, _: &Viewer, _: bool) {
+        sql.push(" and ").push(store::RECIPIENT);
+    }
+
+    fn shown(row: UserRow, viewer: &Viewer) -> User {
+        User::seen(row, viewer)
+    }
+}
+
+/// A user who is a student.
+#[derive(Debug)]
+pub struct Student;
+
+impl Resource for Student {
+    type Row = UserRow;
+    type Shown = User;
+    type Reader = Actor<may::ReadStudents>;
+
+    const NAME: &'static str = "user";
+    const TABLE: &'static str = "users";
+    const ALIAS: &'static str = "u";
+    const LIVE: &'static str = "u.user_type = 'student'";
+    const SELECT: &'static str = store::SELECT;
+    const LISTING: Listing = Listing {
+        filters: FILTERS,
+        orderings: ORDERINGS,
+        default: "id",
+        search: SEARCH,
+        updated_at: Some("u.updated_at"),
+    };
+
+    /// Also for administrators who list deleted rows, students alone.
+    fn visible(sql: &mut QueryBuilder<Postgres>, _: &Viewer, _: bool) {
+        sql.push(" and u.user_type = 'student'");
+    }
+
+    fn shown(row: UserRow, viewer: &Viewer) -> User {
+        User::seen(row, viewer)
+    }
+}

@@ -1,0 +1,104 @@
+//! What a role is on the wire.
+
+use serde::{Deserialize, Serialize};
+use sqlx::{FromRow, PgConnection};
+use utoipa::ToSchema;
+
+use super::store;
+use crate::access::{Actor, Permission, Viewer, may, parse};
+use crate::http::{Answer, Faults, Listed, Listing, Ordering, Refusal, Resource, Target, Writable};
+use crate::ids::{Id, Moment};
+
+/// A named set of permissions.
+#[derive(Debug, FromRow, Serialize, ToSchema)]
+pub(super) struct Role {
+    id: Id,
+    name: String,
+    description: String,
+    permissions: Vec<String>,
+    created_at: Moment,
+    updated_at: Moment,
+}
+
+/// What administrators write of a role.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub(super) struct RoleFields {
+    /// Unique without regard to case.
+    pub(super) name: String,
+    pub(super) description: String,
+    /// Each `code` or `code:scope`, scope being own, children, `own_units` or all; without a scope it reaches everything.
+    pub(super) permissions: Vec<String>,
+}
+
+/// `GET /api/users/permissions/`
+pub(super) async fn permissions(_: Actor<may::ManageRoles>) -> Answer<Listed<String>> {
+    Listed::whole(&Permission::ALL.iter().map(|permission| permission.code().to_owned()).collect::<Vec<_>>())
+}
+
+impl Resource for Role {
+    type Row = Self;
+    type Shown = Self;
+    type Reader = Actor<may::ManageRoles>;
+
+    const NAME: &'static str = "role";
+    const TABLE: &'static str = "roles";
+    const ALIAS: &'static str = "r";
+    const LIVE: &'static str = "r.deleted_at is null";
+    const SELECT: &'static str = store::ROLE;
+    const LISTING: Listing = Listing {
+        filters: &[],
+        orderings: &[
+            Ordering::new("name", "r.name", "text"),
+            Ordering::new("created_at", "r.created_at", "timestamptz"),
+        ],
+        default: "id",
+        search: Some("(r.name || ' ' || r.description)"),
+        updated_at: Some("r.updated_at"),
+    };
+
+    fn shown(row: Self, _: &Viewer) -> Self {
+        row
+    }
+}
+
+impl Writable for Role {
+    type Fields = RoleFields;
+    type Write = may::ManageRoles;
+
+    const REFUSALS: &'static [Refusal] =
+        &[Refusal::taken("roles_name_is_unique", "name", "A role with this name already exists.")];
+    const REFERRED_BY: &'static [(&'static str, &'static str)] =
+        &[("user_roles", "select count(*) from user_roles where role_id = $1 and deleted_at is null")];
+
+    fn fields(row: &Self) -> RoleFields {
+        RoleFields {
+            name: row.name.clone(),
+            description: row.description.clone(),
+            permissions: row.permissions.clone(),
+        }
+    }
+
+    async fn allowed(_: &mut PgConnection, _: &Actor<Self::Write>, _: Target<'_, Self>) -> Answer<()> {
+        Ok(())
+    }
+
+    async fn check(_: &mut PgConnection, fields: &RoleFields, _: Option<(Id, &RoleFields)>) -> Answer<()> {
+        let mut faults = Faults::default();
+        faults.name("name", &fields.name, 255);
+        faults.text("description", &fields.description, 20_000);
+        for spelt in &fields.permissions {
+            faults.unless(parse(spelt).is_some(), "permissions", format!("There is no permission `{spelt}`."));
+        }
+        faults.unless(fields.permissions.len() <= 200, "permissions", "At most 200 permissions fit into a role.");
+        faults.check()
+    }
+
+    async fn insert(tx: &mut PgConnection, actor: &Actor<Self::Write>, fields: &RoleFields) -> Answer<Id> {
+        Ok(store::add_role(tx, actor.id(), fields).await?)
+    }
+
+    async fn update(tx: &mut PgConnection, actor: &Actor<Self::Write>, id: Id, fields: &RoleFields) -> Answer<()> {
+        Ok(store::replace_role(tx, actor.id(), id, fields).await?)
+    }
+}

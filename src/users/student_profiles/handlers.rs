@@ -1,0 +1,169 @@
+//! What a student profile is on the wire.
+
+use chrono::NaiveDate;
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder};
+use utoipa::ToSchema;
+
+use super::store;
+use crate::academic::courses::Course;
+use crate::access::{Actor, Permission, Reach, Viewer, may};
+use crate::http::{Answer, Faults, Filter, Kind, Listing, Ordering, Refusal, Resource, Target, Writable};
+use crate::ids::{Id, Moment, or_null};
+use crate::users::accounts::Student;
+
+const STATUSES: &[&str] = &["good", "probation", "suspended", "graduated"];
+
+/// The academic side of a student.
+#[derive(Debug, FromRow, Serialize, ToSchema)]
+pub(super) struct StudentProfile {
+    id: Id,
+    user: Id,
+    /// The number on the student card.
+    student_id: String,
+    enrollment_date: NaiveDate,
+    expected_graduation: Option<NaiveDate>,
+    course: Option<Id>,
+    /// Over completed and failed units with a grade; null when there are none.
+    #[schema(value_type = Option<String>, example = "3.25")]
+    current_gpa: Option<Decimal>,
+    academic_status: String,
+    created_at: Moment,
+    updated_at: Moment,
+}
+
+/// What staff write of it.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub(super) struct StudentProfileFields {
+    /// A student; one profile each.
+    #[serde(deserialize_with = "or_null")]
+    pub(super) user: Option<Id>,
+    /// Unique; one is made when it is empty.
+    pub(super) student_id: String,
+    /// Today when null.
+    pub(super) enrollment_date: Option<NaiveDate>,
+    /// Not before `enrollment_date`.
+    pub(super) expected_graduation: Option<NaiveDate>,
+    #[serde(deserialize_with = "or_null")]
+    pub(super) course: Option<Id>,
+    /// good, probation, suspended or graduated.
+    pub(super) academic_status: String,
+}
+
+impl Default for StudentProfileFields {
+    fn default() -> Self {
+        Self {
+            user: None,
+            student_id: String::new(),
+            enrollment_date: None,
+            expected_graduation: None,
+            course: None,
+            academic_status: "good".to_owned(),
+        }
+    }
+}
+
+impl Resource for StudentProfile {
+    type Row = Self;
+    type Shown = Self;
+    type Reader = Actor<may::ReadStudentProfiles>;
+
+    const NAME: &'static str = "student_profile";
+    const TABLE: &'static str = "student_profiles";
+    const ALIAS: &'static str = "sp";
+    const LIVE: &'static str = "sp.deleted_at is null";
+    const SELECT: &'static str = store::SELECT;
+    const LISTING: Listing = Listing {
+        filters: &[
+            Filter::new("user", "sp.user_id", Kind::Id),
+            Filter::new("student_id", "sp.student_id", Kind::Text),
+            Filter::new("course", "sp.course_id", Kind::Id),
+            Filter::new("academic_status", "sp.academic_status", Kind::OneOf(STATUSES)),
+        ],
+        orderings: &[
+            Ordering::new("student_id", "sp.student_id", "text"),
+            Ordering::new("enrollment_date", "sp.enrollment_date", "date"),
+            Ordering::new("created_at", "sp.created_at", "timestamptz"),
+        ],
+        default: "id",
+        search: None,
+        updated_at: Some("sp.updated_at"),
+    };
+
+    fn visible(sql: &mut QueryBuilder<Postgres>, viewer: &Viewer, _: bool) {
+        let reach = viewer.reach(Permission::ReadStudentProfiles);
+        if reach.is_all() {
+            return;
+        }
+        sql.push(" and (sp.user_id = ").push_bind(viewer.caller_id());
+        if reach.covers(Reach::OWN_UNITS) {
+            sql.push(store::STUDENT_OF_UNITS_CONVENED_BY).push_bind(viewer.caller_id()).push(")");
+        }
+        sql.push(")");
+    }
+
+    fn shown(row: Self, _: &Viewer) -> Self {
+        Self { current_gpa: row.current_gpa.map(|gpa| gpa.round_dp(2)), ..row }
+    }
+}
+
+impl Writable for StudentProfile {
+    type Fields = StudentProfileFields;
+    type Write = may::WriteStudentProfiles;
+
+    const REFUSALS: &'static [Refusal] = &[
+        Refusal::taken("student_profiles_are_one_per_user", "user", "This student already has a profile."),
+        Refusal::taken("student_profiles_student_id_is_unique", "student_id", "Another student has this number."),
+        Refusal::invalid(
+            "student_profiles_end_after_they_begin",
+            "expected_graduation",
+            "The graduation cannot be before the enrolment.",
+        ),
+    ];
+
+    fn fields(row: &Self) -> StudentProfileFields {
+        StudentProfileFields {
+            user: Some(row.user),
+            student_id: row.student_id.clone(),
+            enrollment_date: Some(row.enrollment_date),
+            expected_graduation: row.expected_graduation,
+            course: row.course,
+            academic_status: row.academic_status.clone(),
+        }
+    }
+
+    async fn allowed(_: &mut PgConnection, _: &Actor<Self::Write>, _: Target<'_, Self>) -> Answer<()> {
+        Ok(())
+    }
+
+    async fn check(
+        tx: &mut PgConnection,
+        fields: &StudentProfileFields,
+        _: Option<(Id, &StudentProfileFields)>,
+    ) -> Answer<()> {
+        let mut faults = Faults::default();
+        faults.refers::<Student>(tx, "user", fields.user).await?;
+        faults.text("student_id", &fields.student_id, 32);
+        if fields.course.is_some() {
+            faults.refers::<Course>(tx, "course", fields.course).await?;
+        }
+        let known = STATUSES.contains(&fields.academic_status.as_str());
+        faults.unless(known, "academic_status", format!("One of {} is expected.", STATUSES.join(", ")));
+        faults.check()
+    }
+
+    async fn insert(tx: &mut PgConnection, actor: &Actor<Self::Write>, fields: &StudentProfileFields) -> Answer<Id> {
+        Ok(store::add(tx, actor.id(), fields).await?)
+    }
+
+    async fn update(
+        tx: &mut PgConnection,
+        actor: &Actor<Self::Write>,
+        id: Id,
+        fields: &StudentProfileFields,
+    ) -> Answer<()> {
+        Ok(store::replace(tx, actor.id(), id, fields).await?)
+    }
+}

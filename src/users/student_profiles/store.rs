@@ -1,0 +1,84 @@
+//! Every SQL statement of student profiles.
+
+use sqlx::PgConnection;
+
+use super::handlers::StudentProfileFields;
+use crate::ids::Id;
+
+/// The columns of a student profile. The GPA is sum(grade point × credit points) / sum(credit points) over completed
+/// and failed units with a grade, as domain rules have it; every transcript row has one.
+pub(super) const SELECT: &str = "
+select sp.id,
+       sp.user_id as \"user\",
+       sp.student_id,
+       sp.enrollment_date,
+       sp.expected_graduation,
+       sp.course_id as course,
+       (select sum(t.grade_point * t.credit_points) / nullif(sum(t.credit_points), 0)
+          from transcripts t
+         where t.student_id = sp.user_id
+           and t.deleted_at is null) as current_gpa,
+       sp.academic_status,
+       sp.created_at,
+       sp.updated_at
+from student_profiles sp";
+
+/// ` or exists (…` that ends before the convenor's id and its bracket.
+pub(super) const STUDENT_OF_UNITS_CONVENED_BY: &str = " or exists (select
+          from enrollments e
+          join offerings o on o.id = e.offering_id
+          join units n on n.id = o.unit_id
+         where e.student_id = sp.user_id
+           and e.deleted_at is null
+           and e.status <> 'WITHDRAWN'
+           and n.convenor_id = ";
+
+pub(super) async fn add(tx: &mut PgConnection, author: Id, profile: &StudentProfileFields) -> sqlx::Result<Id> {
+    sqlx::query_scalar!(
+        r#"insert into student_profiles (user_id, student_id, enrollment_date, expected_graduation, course_id,
+                                         academic_status, created_by, updated_by)
+           values ($1, coalesce(nullif($2, ''), 'S-' || lpad($1::bigint::text, 8, '0')), coalesce($3, rule_now()::date), $4,
+                   $5, $6, $7, $7)
+           returning id as "id: Id""#,
+        profile.user as _,
+        profile.student_id,
+        profile.enrollment_date,
+        profile.expected_graduation,
+        profile.course as _,
+        profile.academic_status,
+        author.0
+    )
+    .fetch_one(tx)
+    .await
+}
+
+pub(super) async fn replace(
+    tx: &mut PgConnection,
+    author: Id,
+    id: Id,
+    profile: &StudentProfileFields,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update student_profiles
+            set user_id = $2,
+                student_id = coalesce(nullif($3, ''), student_id),
+                enrollment_date = coalesce($4, enrollment_date),
+                expected_graduation = $5,
+                course_id = $6,
+                academic_status = $7,
+                updated_at = rule_now(),
+                updated_by = $8
+          where id = $1",
+        id.0,
+        profile.user as _,
+        profile.student_id,
+        profile.enrollment_date,
+        profile.expected_graduation,
+        profile.course as _,
+        profile.academic_status,
+        author.0
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
