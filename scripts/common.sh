@@ -38,8 +38,9 @@ install_packages() {
   macOS           brew install $brew"
     fi
     if ! is_root; then
+        if command -v sudo >/dev/null; then command="sudo $command"; else command="su -c '$command'"; fi
         fail "$what is not installed. Install it:
-  sudo $command"
+  $command"
     fi
     say "$what is not installed; installing it: $command"
     # A fresh machine has no list of packages, or an old one.

@@ -8,7 +8,6 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use sqlx::PgPool;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::timeout::TimeoutLayer;
@@ -17,6 +16,7 @@ use crate::access::passwords::Hasher;
 use crate::access::tokens::Tokens;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::db::Pool;
 use crate::files::{FileStore, Links};
 use crate::health::Database;
 use crate::http::{self, Problem, Routes};
@@ -34,7 +34,7 @@ pub struct Parts {
     /// The settings.
     pub config: Config,
     /// The shared pool.
-    pub db: PgPool,
+    pub db: Pool,
     /// The time of tokens and links.
     pub clock: Clock,
     /// Signs and reads tokens.
@@ -63,7 +63,7 @@ impl AppState {
     ///
     /// # Errors
     /// When the file store cannot be prepared or passwords cannot be hashed.
-    pub fn new(config: Config, db: PgPool, clock: Clock) -> anyhow::Result<Self> {
+    pub fn new(config: Config, db: Pool, clock: Clock) -> anyhow::Result<Self> {
         let files = FileStore::new(&config.media_root);
         files.prepare()?;
         Ok(Self(Arc::new(Parts {
@@ -153,7 +153,7 @@ async fn redirect_to_https(State(app): State<AppState>, request: Request, next: 
         return next.run(request).await;
     }
     let base = origin.map(|origin| origin.base_url.replacen("http://", "https://", 1)).unwrap_or_default();
-    let address = request.uri().path_and_query().map(|address| address.as_str()).unwrap_or_default();
+    let address = request.uri().path_and_query().map(axum::http::uri::PathAndQuery::as_str).unwrap_or_default();
     match HeaderValue::from_str(&format!("{base}{address}")) {
         Ok(target) => (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, target)]).into_response(),
         Err(_) => Problem::malformed("This address cannot be redirected to.").into_response(),

@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::AppState;
 use crate::health;
+use crate::http::Answer;
 
 /// How often what has expired is swept away.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
@@ -35,20 +36,21 @@ async fn sweep(app: AppState, stop: CancellationToken) {
     }
 }
 
-async fn sweep_once(app: &AppState) -> sqlx::Result<()> {
+async fn sweep_once(app: &AppState) -> Answer<()> {
+    let mut conn = app.db.acquire().await?;
     sqlx::query!("delete from idempotency_keys where created_at < now() - interval '24 hours'")
-        .execute(&app.db)
+        .execute(&mut *conn)
         .await?;
     // A bucket of ours is full again within an hour.
     sqlx::query!("delete from throttle_buckets where updated_at < rule_now() - interval '1 hour'")
-        .execute(&app.db)
+        .execute(&mut *conn)
         .await?;
-    sqlx::query!("delete from sessions where expires_at < rule_now() - interval '30 days'").execute(&app.db).await?;
+    sqlx::query!("delete from sessions where expires_at < rule_now() - interval '30 days'").execute(&mut *conn).await?;
     sqlx::query!("delete from password_reset_tokens where expires_at < rule_now() - interval '1 day'")
-        .execute(&app.db)
+        .execute(&mut *conn)
         .await?;
     sqlx::query!("delete from login_addresses where last_used_at < rule_now() - interval '180 days'")
-        .execute(&app.db)
+        .execute(&mut *conn)
         .await?;
     Ok(())
 }

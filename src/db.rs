@@ -1,56 +1,203 @@
-//! The pool, and the one way to write: [`write()`].
+//! The pool of database sessions, and the one way to write: [`write()`].
 //!
-//! sqlx 0.9.0 leaves a pooled session inside a transaction when `begin` is cancelled; later writes on it would vanish
-//! with it. Three things keep that from happening: requests run in a task of their own that a disconnect cannot cancel
-//! (`http::own_task`), every session is rolled back when it returns to the pool, and PostgreSQL ends a session that
-//! idles in a transaction.
+//! sqlx's own pool asks the server on every release whether the session still lives, which costs a third of the
+//! throughput; this one (deadpool around sqlx's connections) asks only when there is reason to doubt. And sqlx 0.9.0
+//! leaves a session inside a transaction when `begin` is cancelled: later writes on it would vanish with it. Three
+//! things keep that from happening: requests run in a task of their own that a disconnect cannot cancel
+//! (`http::own_task`), a session that comes back before its transaction has ended is closed, and PostgreSQL ends a
+//! session that idles in a transaction.
 
 use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Executor, PgConnection, PgPool, Row};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use deadpool::managed::{self, Metrics, PoolError, RecycleError, RecycleResult, Timeouts};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection};
 
+use crate::app::AppState;
 use crate::config::Config;
-use crate::http::{Answer, Problem};
+use crate::http::{Answer, Describe, Notes, Problem, Schemas};
 
 /// How often a transaction is run again after a serialisation failure or a deadlock.
 const TRIES: u32 = 3;
 
-/// The shared pool. It connects when first asked; a database that is away is found by the first use or the probe.
-pub fn pool(config: &Config, options: PgConnectOptions) -> PgPool {
-    let options = session(config, options);
-    PgPoolOptions::new()
-        .max_connections(config.db_pool_size)
-        .acquire_timeout(config.db_acquire_timeout)
-        .max_lifetime(config.db_max_lifetime)
-        // A ping before each use costs a third of the throughput; a dead session is found by its first statement.
-        .test_before_acquire(false)
-        .after_release(|session, _| {
-            Box::pin(async move {
-                if left_inside_a_transaction(session).await? {
-                    session.execute("rollback").await?;
-                }
-                Ok(true)
-            })
-        })
-        .connect_lazy_with(options)
+/// The shared pool.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    sessions: managed::Pool<Sessions>,
 }
 
-/// Whether this session is inside a transaction block, by PostgreSQL's own word: after a cancelled `begin` sqlx
-/// believes that none is open. A block that has already failed answers with an error, and the pool closes the session.
-async fn left_inside_a_transaction(session: &mut PgConnection) -> sqlx::Result<bool> {
-    // A statement of the simple protocol starts a transaction of its own, at its own time, unless one is open. (The
-    // extended protocol, behind `query!`, has a time for each of its messages.)
-    let row = session.fetch_one(sqlx::raw_sql("select now() <> statement_timestamp()")).await?;
-    row.try_get(0)
+/// A session of the pool, for as long as it is held.
+#[derive(Debug)]
+pub struct Session {
+    held: managed::Object<Sessions>,
+}
+
+/// Reasons to doubt that sessions still live, counted: each session is asked once for each.
+static DOUBTS: AtomicU64 = AtomicU64::new(0);
+
+/// Something failed as it does when a session has died: every session is asked before it is used again.
+pub fn doubt() {
+    DOUBTS.fetch_add(1, Ordering::Relaxed);
+}
+
+#[derive(Debug)]
+struct Sessions {
+    options: PgConnectOptions,
+    connect_timeout: Duration,
+    max_lifetime: Duration,
+}
+
+#[derive(Debug)]
+struct Kept {
+    session: PgConnection,
+    since: Instant,
+    doubts: u64,
+    in_transaction: bool,
+}
+
+impl managed::Manager for Sessions {
+    type Type = Kept;
+    type Error = sqlx::Error;
+
+    async fn create(&self) -> sqlx::Result<Kept> {
+        let doubts = DOUBTS.load(Ordering::Relaxed);
+        let connecting = PgConnection::connect_with(&self.options);
+        let session =
+            tokio::time::timeout(self.connect_timeout, connecting).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+        Ok(Kept { session, since: Instant::now(), doubts, in_transaction: false })
+    }
+
+    async fn recycle(&self, kept: &mut Kept, _: &Metrics) -> RecycleResult<sqlx::Error> {
+        if kept.in_transaction {
+            return Err(RecycleError::message("its transaction was never ended"));
+        }
+        if kept.since.elapsed() > self.max_lifetime {
+            return Err(RecycleError::message("it is old"));
+        }
+        let doubts = DOUBTS.load(Ordering::Relaxed);
+        if kept.doubts != doubts {
+            let asked = tokio::time::timeout(self.connect_timeout, kept.session.ping()).await;
+            asked.map_err(|_| sqlx::Error::PoolTimedOut)??;
+            kept.doubts = doubts;
+        }
+        Ok(())
+    }
+}
+
+/// The pool that the settings ask for. It connects when first asked.
+///
+/// # Errors
+/// When the settings make no pool.
+pub fn pool(config: &Config, options: PgConnectOptions) -> anyhow::Result<Pool> {
+    let manager = Sessions {
+        options: session(config, options),
+        connect_timeout: config.db_connect_timeout,
+        max_lifetime: config.db_max_lifetime,
+    };
+    let sessions = managed::Pool::builder(manager)
+        .max_size(usize::try_from(config.db_pool_size)?)
+        .timeouts(Timeouts { wait: Some(config.db_acquire_timeout), create: None, recycle: None })
+        .runtime(deadpool::Runtime::Tokio1)
+        .build()?;
+    Ok(Pool { sessions })
+}
+
+impl Pool {
+    /// A session; waits for one at most `DB_ACQUIRE_TIMEOUT`.
+    ///
+    /// # Errors
+    /// 503 when none comes free, or the database cannot be reached.
+    pub async fn acquire(&self) -> Answer<Session> {
+        match self.sessions.get().await {
+            Ok(held) => Ok(Session { held }),
+            Err(PoolError::Backend(error)) => Err(error.into()),
+            Err(error) => {
+                tracing::warn!(%error, "no database session came free");
+                Err(Problem::unavailable("The server is busy. Try again shortly."))
+            }
+        }
+    }
+
+    /// How sessions connect.
+    #[must_use]
+    pub fn connect_options(&self) -> PgConnectOptions {
+        self.sessions.manager().options.clone()
+    }
+
+    /// Gives out no more sessions and closes those that are free.
+    pub fn close(&self) {
+        self.sessions.close();
+    }
+}
+
+/// A session on its way from the look-up of the caller to the handler of a read, in the request's extensions.
+#[derive(Debug, Clone)]
+pub(crate) struct Lent(Arc<Mutex<Option<Session>>>);
+
+impl Lent {
+    pub(crate) fn new(session: Session) -> Self {
+        Self(Arc::new(Mutex::new(Some(session))))
+    }
+}
+
+/// A session for a read: the one that the caller was looked up with, or else one of the pool.
+#[derive(Debug)]
+pub struct Reading(Session);
+
+impl FromRequestParts<AppState> for Reading {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Parts, app: &AppState) -> Answer<Self> {
+        let lent = head.extensions.remove::<Lent>();
+        let lent = lent.and_then(|Lent(slot)| slot.lock().unwrap_or_else(PoisonError::into_inner).take());
+        match lent {
+            Some(session) => Ok(Self(session)),
+            None => app.db.acquire().await.map(Self),
+        }
+    }
+}
+
+impl Describe for Reading {
+    fn describe(_: &mut Notes, _: &mut Schemas) {}
+}
+
+impl Deref for Reading {
+    type Target = PgConnection;
+    fn deref(&self) -> &PgConnection {
+        &self.0
+    }
+}
+
+impl DerefMut for Reading {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.0
+    }
+}
+
+impl Deref for Session {
+    type Target = PgConnection;
+    fn deref(&self) -> &PgConnection {
+        &self.held.session
+    }
+}
+
+impl DerefMut for Session {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.held.session
+    }
 }
 
 /// The settings that every session of ours has.
 pub fn session(config: &Config, options: PgConnectOptions) -> PgConnectOptions {
     let milliseconds = |time: Duration| time.as_millis().to_string();
-    options.application_name("swincms").options([
+    options.application_name("swincms").statement_cache_capacity(256).options([
         ("timezone", "UTC".to_owned()),
         ("statement_timeout", milliseconds(config.db_statement_timeout)),
         ("idle_in_transaction_session_timeout", milliseconds(config.db_idle_tx_timeout)),
@@ -78,21 +225,22 @@ impl Scope<'_, '_> {
 /// # Errors
 /// What `work` refuses with, or the database's failure.
 #[expect(clippy::disallowed_methods, reason = "the one place that begins transactions")]
-pub async fn write<'env, T, W>(pool: &PgPool, work: W) -> Answer<T>
+pub async fn write<'env, T, W>(pool: &Pool, work: W) -> Answer<T>
 where
     W: for<'t> Fn(&'t mut PgConnection, Scope<'t, 'env>) -> InTx<'t, T> + Send + Sync,
     T: Send,
 {
     let mut tried = 1;
     loop {
-        let mut tx = pool.begin().await?;
+        let mut session = pool.acquire().await?;
+        session.held.in_transaction = true;
+        let mut tx = session.begin().await?;
         let done = match work(&mut tx, Scope::new()).await {
             Ok(done) => tx.commit().await.map(|()| done).map_err(Problem::from),
-            Err(refused) => {
-                tx.rollback().await?;
-                Err(refused)
-            }
+            Err(refused) => tx.rollback().await.map_err(Problem::from).and(Err(refused)),
         };
+        // Whatever left the transaction open (a panic, a task that was ended) also left this out: see `recycle`.
+        session.held.in_transaction = matches!(&done, Err(problem) if problem.doubts_the_session());
         match done {
             Err(problem) if problem.asks_for_another_try() && tried < TRIES => tried += 1,
             done => return done,

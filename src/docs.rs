@@ -129,13 +129,19 @@ fn serve(name: &str) -> Answer<Page> {
     let config = Arc::new(utoipa_swagger_ui::Config::from("/api/schema/").validator_url("none"));
     let file = utoipa_swagger_ui::serve(name, config).map_err(|error| Problem::internal(anyhow::anyhow!("{error}")))?;
     let file = file.ok_or_else(Problem::absent)?;
-    let mut response = ([(header::CONTENT_TYPE, file.content_type)], file.bytes.into_owned()).into_response();
+    let mut bytes = file.bytes.into_owned();
+    if name == "index.html" {
+        // Its parts are named relative to the page, whose address may come without the final slash.
+        let html = String::from_utf8_lossy(&bytes).replacen("<head>", "<head><base href=\"/api/docs/\">", 1);
+        bytes = html.into_bytes();
+    }
+    let mut response = ([(header::CONTENT_TYPE, file.content_type)], bytes).into_response();
     // Nothing but our own origin: the page works, and can only work, offline.
     response.headers_mut().insert(
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(
             "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
-             connect-src 'self'; font-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+             connect-src 'self'; font-src 'self'; frame-ancestors 'none'; base-uri 'self'; form-action 'self'",
         ),
     );
     Ok(Page(response))

@@ -36,6 +36,7 @@ impl Database {
                 tracing::error!("the database is away");
             } else {
                 tracing::info!("the database is back");
+                crate::db::doubt();
             }
         }
     }

@@ -8,11 +8,14 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{Method, header};
 
 use super::permission::{Grants, Need, Permission, Reach, UserType};
+use sqlx::PgConnection;
+
 use crate::app::AppState;
+use crate::db::Lent;
 use crate::http::{Answer, Notes, Origin, Problem};
 use crate::ids::Id;
 
@@ -33,6 +36,8 @@ pub struct Caller {
     pub session: Id,
     /// What the person is to the university.
     pub user_type: UserType,
+    /// The course on the caller's student profile.
+    pub course: Option<Id>,
     grants: Grants,
 }
 
@@ -145,7 +150,15 @@ impl FromRequestParts<AppState> for Visitor {
 
     async fn from_request_parts(head: &mut Parts, app: &AppState) -> Answer<Self> {
         let caller = match bearer(head)? {
-            Some(token) => Some(known(app, &token).await?),
+            Some(token) => {
+                let mut session = app.db.acquire().await?;
+                let caller = known(app, &mut session, &token).await?;
+                // A read goes on with the same session. Before a body is read it must not be held.
+                if matches!(head.method, Method::GET | Method::HEAD) {
+                    head.extensions.insert(Lent::new(session));
+                }
+                Some(caller)
+            }
             None => None,
         };
         Ok(Self(Viewer {
@@ -253,12 +266,16 @@ fn bearer(head: &Parts) -> Answer<Option<String>> {
     token.filter(|token| !token.is_empty()).map(Some).ok_or_else(Problem::bad_token)
 }
 
-async fn known(app: &AppState, token: &str) -> Answer<Caller> {
+async fn known(app: &AppState, conn: &mut PgConnection, token: &str) -> Answer<Caller> {
     let claims = app.tokens.access(token, app.clock.now())?;
     let found = sqlx::query!(
         r#"select u.user_type as "user_type: UserType",
                   u.is_staff,
                   u.is_superuser,
+                  (select sp.course_id
+                     from student_profiles sp
+                    where sp.user_id = u.id
+                      and sp.deleted_at is null) as "course: Id",
                   (select coalesce(array_agg(granted), '{}')
                      from user_roles ur
                      join roles r on r.id = ur.role_id
@@ -278,12 +295,12 @@ async fn known(app: &AppState, token: &str) -> Answer<Caller> {
         claims.session.0,
         claims.user_id.0
     )
-    .fetch_optional(&app.db)
+    .fetch_optional(conn)
     .await?
     .ok_or_else(Problem::bad_token)?;
     let mut grants = Grants::of(found.user_type, found.is_staff, found.is_superuser);
     for spelt in &found.granted {
         grants.add_named(spelt);
     }
-    Ok(Caller { id: claims.user_id, session: claims.session, user_type: found.user_type, grants })
+    Ok(Caller { id: claims.user_id, session: claims.session, user_type: found.user_type, course: found.course, grants })
 }

@@ -139,7 +139,6 @@ pub fn check(faults: &mut Faults, field: &str, password: &str, about: &[(&str, &
     }
     if password.len() > LONGEST {
         faults.add(field, format!("This password is too long. It may have at most {LONGEST} bytes."));
-        return;
     }
     if !password.is_empty() && password.chars().all(char::is_numeric) {
         faults.add(field, "This password is entirely numeric.");

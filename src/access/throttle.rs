@@ -1,19 +1,30 @@
 //! Limits on guessing, kept in PostgreSQL and so shared by all server processes: token buckets.
 //!
-//! An attempt takes its tokens before the password is looked at, so that attempts at once cannot slip past, and gives
-//! them back when it succeeds: failures count, successes do not. Unknown accounts have buckets like known ones.
+//! An attempt takes its tokens before the password is looked at, so that attempts at once cannot slip past, and gets
+//! them back unless it was wrong: failures count, successes do not, and neither does what a full queue refuses. Unknown
+//! accounts have buckets like known ones.
 //!
 //! - An account has ten tokens for addresses that it has logged in from before and ten for all others, and gets one a
-//!   minute; together at most 30 attempts are looked at in ten minutes. A stranger's guessing does not shut its owner out.
-//! - An address has 300 in ten minutes: a lecture hall shares one.
+//!   minute; together at most 30 attempts are looked at in ten minutes. A stranger's guessing, however long it goes on,
+//!   takes nothing of what its owner has: one row holds the tokens for known addresses, another those of the account, and
+//!   strangers take only what the account has beyond the first.
+//! - An address has 300 and gets them back in ten minutes: a lecture hall shares one.
 
 use std::net::IpAddr;
 
 use aws_lc_rs::digest;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
-use crate::db;
+use super::passwords::Place;
+use crate::app::AppState;
+use crate::db::{self, Pool};
 use crate::http::{Answer, Problem};
+
+/// What an account has for addresses that it knows; beside it, as many for all others.
+const OF_KNOWN: f64 = 10.0;
+
+/// What rounding may add up to, in tokens.
+const ROUNDING: f64 = 1e-6;
 
 /// A bucket: its key, how many tokens it holds, and how many it gets in a second.
 #[derive(Debug, Clone)]
@@ -28,24 +39,62 @@ impl Bucket {
         Self { key, holds, a_second: 1.0 / seconds_a_token }
     }
 
-    /// The buckets that a log-in attempt takes from.
-    #[must_use]
-    pub fn of_log_in(account: &str, ip: IpAddr, known_address: bool) -> Vec<Self> {
-        let account = digest_of(&account.to_lowercase());
-        let side = if known_address { "known" } else { "other" };
-        vec![
-            Self::new(format!("login:{account}:{side}"), 10.0, 60.0),
-            // 20 and one a minute: 30 in any ten minutes. A stranger can take ten and then what comes in, so at least
-            // ten stay for addresses that the account knows.
-            Self::new(format!("login:{account}"), 20.0, 60.0),
-            Self::new(format!("login:{}", digest_of(&network(ip))), 300.0, 2.0),
-        ]
-    }
-
     /// Password resets: three for each account and hour.
     #[must_use]
     pub fn of_reset(account: &str) -> Self {
         Self::new(format!("reset:{}", digest_of(&account.to_lowercase())), 3.0, 1200.0)
+    }
+}
+
+/// A guess at an account's password from an address.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    from_known: bool,
+    /// What is left for addresses that the account knows. Never more than `account` has, so that what that has beyond it
+    /// is for all others, and never more than [`OF_KNOWN`].
+    known: Bucket,
+    account: Bucket,
+    address: Bucket,
+}
+
+impl Attempt {
+    /// At this account, which has logged in from this address before or has not.
+    #[must_use]
+    pub fn new(account: &str, ip: IpAddr, from_known: bool) -> Self {
+        let account = digest_of(&account.to_lowercase());
+        Self {
+            from_known,
+            known: Bucket::new(format!("login:{account}:known"), OF_KNOWN, 60.0),
+            account: Bucket::new(format!("login:{account}"), OF_KNOWN + 10.0, 60.0),
+            address: Bucket::new(format!("login:{}", digest_of(&network(ip))), 300.0, 2.0),
+        }
+    }
+
+    /// The buckets in the order of their keys, each with what the attempt takes from it. The first of an account is
+    /// looked at in any case.
+    fn buckets(&self) -> [(&Bucket, f64); 3] {
+        let mut buckets =
+            [(&self.known, if self.from_known { 1.0 } else { 0.0 }), (&self.account, 1.0), (&self.address, 1.0)];
+        buckets.sort_by(|(a, _), (b, _)| a.key.cmp(&b.key));
+        buckets
+    }
+
+    /// The seconds until there is enough of everything, by what each bucket would hold after the attempt.
+    fn wait(&self, after: &[(String, f64)]) -> Option<f64> {
+        let left =
+            |bucket: &Bucket| after.iter().find(|(key, _)| *key == bucket.key).map_or(0.0, |(_, tokens)| *tokens);
+        let (known, account, address) = (left(&self.known), left(&self.account), left(&self.address));
+        let own = if self.from_known { known } else { account - known };
+        let mut seconds: f64 = 0.0;
+        if own < -ROUNDING {
+            // Others get nothing before those from known addresses have all of theirs.
+            let first = if self.from_known { 0.0 } else { OF_KNOWN - known };
+            seconds = (first - own) / self.account.a_second;
+        }
+        if address < -ROUNDING {
+            seconds = seconds.max(-address / self.address.a_second);
+        }
+        (seconds > 0.0).then_some(seconds)
     }
 }
 
@@ -72,47 +121,103 @@ fn digest_of(text: &str) -> String {
     base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(hash.as_ref().get(..16).unwrap_or_default())
 }
 
-/// Takes a token from each bucket, or from none.
+/// Whether `password` is the one that was hashed, as an attempt. Without a hash it takes as long and says no.
 ///
 /// # Errors
-/// 429 with the seconds until the emptiest has one again.
-pub async fn take(pool: &PgPool, buckets: &[Bucket]) -> Answer<()> {
-    db::write(pool, |tx, _| Box::pin(take_within(tx, buckets))).await
+/// 429 with the seconds until another attempt may be made; 503 when the wait for a core is too long, which costs nothing.
+pub async fn guess(
+    app: &AppState,
+    attempt: &Attempt,
+    place: Place,
+    password: String,
+    hash: Option<String>,
+) -> Answer<bool> {
+    take(&app.db, attempt).await?;
+    let fits = app.hasher.verify(place, password, hash).await;
+    if !matches!(fits, Ok(false)) {
+        db::write(&app.db, |tx, _| Box::pin(give_back(tx, attempt))).await?;
+    }
+    fits
 }
 
-/// Takes a token from each bucket within a transaction, which the refusal rolls back.
-///
-/// # Errors
-/// 429 with the seconds until the emptiest has one again.
-pub async fn take_within(tx: &mut PgConnection, buckets: &[Bucket]) -> Answer<()> {
-    let (keys, holds, rates) = columns(buckets);
-    // Keys are locked in their order, so that two attempts cannot wait for each other.
-    let taken = sqlx::query_scalar!(
+/// Takes the tokens of an attempt, or none.
+async fn take(pool: &Pool, attempt: &Attempt) -> Answer<()> {
+    db::write(pool, |tx, _| {
+        Box::pin(async move {
+            // The refusal rolls back what was taken.
+            match attempt.wait(&take_from(tx, &attempt.buckets()).await?) {
+                None => Ok(()),
+                #[allow(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "buckets fill within an hour"
+                )]
+                Some(seconds) => Err(Problem::throttled(seconds.ceil().clamp(1.0, 3600.0) as u64)),
+            }
+        })
+    })
+    .await
+}
+
+/// Takes from each bucket, whether it has as much or not, and says what it has then.
+async fn take_from(tx: &mut PgConnection, buckets: &[(&Bucket, f64)]) -> sqlx::Result<Vec<(String, f64)>> {
+    let rates: Vec<f64> = buckets.iter().map(|(bucket, _)| bucket.a_second).collect();
+    let (keys, holds, takes) = columns(buckets);
+    // Keys are locked in their order, so that two attempts cannot wait for each other. Whoever waited for the lock has
+    // begun before the other, and must not set the time back.
+    let left = sqlx::query!(
         r#"insert into throttle_buckets as bucket (key, tokens, updated_at)
-           select asked.key, asked.holds - 1, rule_now()
-             from unnest($1::text[], $2::float8[], $3::float8[]) as asked (key, holds, a_second)
+           select asked.key, asked.holds - asked.takes, rule_now()
+             from unnest($1::text[], $2::float8[], $4::float8[]) as asked (key, holds, takes)
             order by asked.key
            on conflict (key) do update
               set tokens = (select least(asked.holds, bucket.tokens
                                      + asked.a_second * greatest(0, extract(epoch from rule_now() - bucket.updated_at)))
-                              from unnest($1::text[], $2::float8[], $3::float8[]) as asked (key, holds, a_second)
-                             where asked.key = bucket.key) - 1,
+                                   - asked.takes
+                              from unnest($1::text[], $2::float8[], $3::float8[], $4::float8[])
+                                   as asked (key, holds, a_second, takes)
+                             where asked.key = bucket.key),
                   updated_at = greatest(bucket.updated_at, rule_now())
-           returning tokens"#,
+           returning key, tokens"#,
         &keys,
         &holds,
-        &rates
+        &rates,
+        &takes
     )
     .fetch_all(tx)
     .await?;
-    let longest = buckets.iter().map(|bucket| bucket.a_second).fold(f64::INFINITY, f64::min);
-    let emptiest = taken.into_iter().fold(0.0, f64::min);
-    if emptiest >= 0.0 {
-        return Ok(());
-    }
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a bucket of ours fills within an hour")]
-    let seconds = (-emptiest / longest).ceil().clamp(1.0, 3600.0) as u64;
-    Err(Problem::throttled(seconds))
+    Ok(left.into_iter().map(|bucket| (bucket.key, bucket.tokens)).collect())
+}
+
+/// Gives back what an attempt has taken.
+async fn give_back(tx: &mut PgConnection, attempt: &Attempt) -> Answer<()> {
+    give_back_to(tx, &attempt.buckets()).await?;
+    Ok(())
+}
+
+async fn give_back_to(tx: &mut PgConnection, buckets: &[(&Bucket, f64)]) -> sqlx::Result<()> {
+    let (keys, holds, takes) = columns(buckets);
+    // An update that joins would lock the rows in any order.
+    sqlx::query!(
+        "with held as materialized (
+            select key
+              from throttle_buckets
+             where key = any($1)
+             order by key
+               for no key update
+         )
+         update throttle_buckets bucket
+            set tokens = least(asked.holds, bucket.tokens + asked.takes)
+           from held
+           join unnest($1::text[], $2::float8[], $3::float8[]) as asked (key, holds, takes) on asked.key = held.key
+          where bucket.key = held.key",
+        &keys,
+        &holds,
+        &takes
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
 /// Takes a token if there is one, and says whether there was: where being refused must not show.
@@ -120,53 +225,18 @@ pub async fn take_within(tx: &mut PgConnection, buckets: &[Bucket]) -> Answer<()
 /// # Errors
 /// The database's failure.
 pub async fn has_taken(tx: &mut PgConnection, bucket: &Bucket) -> Answer<bool> {
-    let taken = sqlx::query_scalar!(
-        r#"insert into throttle_buckets as bucket (key, tokens, updated_at)
-           values ($1, $2::float8 - 1, rule_now())
-           on conflict (key) do update
-              set tokens = least($2::float8, bucket.tokens
-                             + $3::float8 * greatest(0, extract(epoch from rule_now() - bucket.updated_at))) - 1,
-                  updated_at = greatest(bucket.updated_at, rule_now())
-           returning tokens >= 0 as "taken!""#,
-        bucket.key,
-        bucket.holds,
-        bucket.a_second
-    )
-    .fetch_one(&mut *tx)
-    .await?;
-    if !taken {
-        give_back(tx, std::slice::from_ref(bucket)).await?;
+    let one = [(bucket, 1.0)];
+    let has = take_from(tx, &one).await?.iter().all(|(_, tokens)| *tokens >= -ROUNDING);
+    if !has {
+        give_back_to(tx, &one).await?;
     }
-    Ok(taken)
+    Ok(has)
 }
 
-/// Gives the tokens of a success back.
-///
-/// # Errors
-/// The database's failure.
-pub async fn give_back(tx: &mut PgConnection, buckets: &[Bucket]) -> Answer<()> {
-    let (keys, holds, _) = columns(buckets);
-    sqlx::query!(
-        "update throttle_buckets bucket
-            set tokens = least(asked.holds, bucket.tokens + 1)
-           from (select key, holds
-                   from unnest($1::text[], $2::float8[]) as asked (key, holds)
-                  order by key) asked
-          where bucket.key = asked.key",
-        &keys,
-        &holds
-    )
-    .execute(tx)
-    .await?;
-    Ok(())
-}
-
-fn columns(buckets: &[Bucket]) -> (Vec<String>, Vec<f64>, Vec<f64>) {
-    let mut buckets = buckets.to_vec();
-    buckets.sort_by(|a, b| a.key.cmp(&b.key));
+fn columns(buckets: &[(&Bucket, f64)]) -> (Vec<String>, Vec<f64>, Vec<f64>) {
     (
-        buckets.iter().map(|bucket| bucket.key.clone()).collect(),
-        buckets.iter().map(|bucket| bucket.holds).collect(),
-        buckets.iter().map(|bucket| bucket.a_second).collect(),
+        buckets.iter().map(|(bucket, _)| bucket.key.clone()).collect(),
+        buckets.iter().map(|(bucket, _)| bucket.holds).collect(),
+        buckets.iter().map(|(_, takes)| *takes).collect(),
     )
 }

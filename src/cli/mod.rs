@@ -1,7 +1,15 @@
 //! The command line.
 
+mod audit;
+mod check;
 mod database;
+mod hashing;
+mod import;
+mod migrate;
+mod out;
+mod seed;
 mod serve;
+mod superuser;
 
 use clap::{Parser, Subcommand};
 
@@ -14,7 +22,7 @@ use crate::telemetry;
     name = "swincms",
     version,
     about,
-    after_help = "Settings come from the environment and .env; see .env.example."
+    after_help = "Settings come from the environment and .env; see .env.example.\n\nExample:\n  swincms seed && swincms"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -26,6 +34,30 @@ enum Command {
     /// Serves the API (the default).
     #[command(after_help = "Example:\n  BIND=127.0.0.1:8000 swincms serve")]
     Serve,
+    /// Brings the database's schema up to date.
+    #[command(after_help = "Example:\n  swincms migrate --plan\n  swincms migrate\n  swincms migrate --revert 1")]
+    Migrate(migrate::Options),
+    /// Creates an administrator.
+    #[command(
+        after_help = "Example:\n  swincms createsuperuser\n  SUPERUSER_PASSWORD=… swincms createsuperuser --email ada@swin.edu.au --username ada"
+    )]
+    Createsuperuser(superuser::Options),
+    /// Fills the database with demo data; what is there already stays as it is.
+    #[command(after_help = "Example:\n  swincms seed\n  swincms seed --students 5000")]
+    Seed(seed::Options),
+    /// Imports units or students from a JSON file.
+    #[command(
+        subcommand_required = true,
+        arg_required_else_help = true,
+        after_help = "Example:\n  swincms import units units.json\n  swincms import students - < students.json"
+    )]
+    Import {
+        #[command(subcommand)]
+        what: import::What,
+    },
+    /// Checks the configuration, the database, its schema and the file store.
+    #[command(after_help = "Example:\n  swincms check && swincms serve\n  swincms check --json")]
+    Check(check::Options),
     /// Prints the OpenAPI document.
     #[command(after_help = "Example:\n  swincms openapi > openapi.json")]
     Openapi,
@@ -37,15 +69,20 @@ enum Command {
 /// What went wrong, for people.
 pub async fn run() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let command = arguments.command.unwrap_or(Command::Serve);
-    if matches!(command, Command::Openapi) {
-        println!("{}", serde_json::to_string_pretty(&crate::http::openapi::document(&crate::app::routes()))?);
-        return Ok(());
-    }
-    let config = Config::read()?;
-    telemetry::start(&config);
-    match command {
-        Command::Serve => serve::run(config).await,
-        Command::Openapi => Ok(()),
+    match arguments.command.unwrap_or(Command::Serve) {
+        Command::Serve => {
+            let config = Config::read()?;
+            telemetry::start(&config);
+            serve::run(config).await
+        }
+        Command::Migrate(options) => migrate::run(options, Config::read()?).await,
+        Command::Createsuperuser(options) => superuser::run(options, Config::read()?).await,
+        Command::Seed(options) => Box::pin(seed::run(options, Config::read()?)).await,
+        Command::Import { what } => Box::pin(import::run(what, Config::read()?)).await,
+        Command::Check(options) => check::run(options, Config::read()).await,
+        Command::Openapi => {
+            let document = crate::http::openapi::document(&crate::app::routes());
+            Ok(out::print(&format!("{}\n", serde_json::to_string_pretty(&document)?))?)
+        }
     }
 }

@@ -27,7 +27,7 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     }
     let bind = config.bind;
     let limits = Limits { connections: config.max_connections, drain: config.drain, ..Limits::default() };
-    let pool = db::pool(&config, database.options());
+    let pool = db::pool(&config, database.options())?;
     let app = AppState::new(config, pool.clone(), Clock::system())?;
     let listener = TcpListener::bind(bind).await.with_context(|| format!("cannot listen on {bind} (BIND)"))?;
     let address = listener.local_addr()?;
@@ -46,6 +46,6 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     tracing::info!(%address, ms = started.elapsed().as_millis(), "ready");
     serve::serve(listener, router(&app), limits, stop).await;
     background.wait().await;
-    pool.close().await;
+    pool.close();
     database.close().await
 }

@@ -2,9 +2,13 @@
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use image::{ImageFormat, ImageReader, Limits};
+use aws_lc_rs::digest;
+use axum::body::Bytes;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use sqlx::PgConnection;
+use tokio::sync::Semaphore;
 
 use super::kinds::{Accepts, Kind};
 use super::upload::UploadedFile;
@@ -20,6 +24,17 @@ const MOST_MEMORY: u64 = 256 * 1024 * 1024;
 #[derive(Debug, Clone)]
 pub struct FileStore {
     root: PathBuf,
+    /// Each picture that is decoded may take [`MOST_MEMORY`] and a core.
+    redraws: Arc<Semaphore>,
+}
+
+/// An upload that is taken, as it will lie on the disk.
+#[derive(Debug)]
+pub struct Accepted {
+    original_name: String,
+    bytes: Bytes,
+    media_type: &'static str,
+    ending: &'static str,
 }
 
 /// A file whose bytes are on the disk. Until it is [kept](Self::keep) it is removed when dropped.
@@ -60,7 +75,8 @@ impl FileStore {
     /// Under this folder.
     #[must_use]
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        let cores = std::thread::available_parallelism().map_or(1, |all| (all.get() / 2).max(1));
+        Self { root: root.to_owned(), redraws: Arc::new(Semaphore::new(cores)) }
     }
 
     /// Makes the folders.
@@ -79,56 +95,59 @@ impl FileStore {
         ours.then(|| self.root.join("public").join(name))
     }
 
-    /// Writes an upload to the disk and its row in this transaction.
+    /// Judges an upload by its bytes. It may take a second, so it comes before the transaction that stores the file.
     ///
     /// A picture is decoded and written anew: what is no picture is refused, and places, devices or anything else that
     /// rides along in it stays behind.
     ///
     /// # Errors
     /// 400 on the field when the type is not taken here.
-    pub async fn put(
-        &self,
-        tx: &mut PgConnection,
-        owner: Id,
-        file: &UploadedFile,
-        accepts: Accepts,
-        public: bool,
-    ) -> Answer<Stored> {
+    pub async fn accept(&self, file: &UploadedFile, accepts: Accepts) -> Answer<Accepted> {
+        let refuse = |says: String| Problem::invalid(file.field.clone(), says);
         let Some(kind) = accepts.kind_of(&file.bytes) else {
-            return Err(Problem::invalid(
-                file.field.clone(),
-                format!("This type of file is not accepted. Send {}.", accepts.says()),
-            ));
+            return Err(refuse(format!("This type of file is not accepted. Send {}.", accepts.says())));
         };
-        let bytes = match format_of(kind) {
-            Some((read, write)) => {
-                let bytes = file.bytes.clone();
-                let redrawn = tokio::task::spawn_blocking(move || redraw(&bytes, read, write)).await;
-                redrawn.map_err(Problem::internal)?.map_err(|says| Problem::invalid(file.field.clone(), says))?
-            }
-            None => file.bytes.to_vec(),
+        let original_name = file.name.clone();
+        let bytes = file.bytes.clone();
+        let Some((read, write)) = format_of(kind) else {
+            return Ok(Accepted { original_name, bytes, media_type: kind.media_type, ending: kind.ending });
         };
-        let ending = if kind.ending == "gif" { "png" } else { kind.ending };
-        let media_type = if kind.ending == "gif" { "image/png" } else { kind.media_type };
-        let name = format!("{}.{ending}", uuid::Uuid::new_v4().simple());
+        let turn = self.redraws.clone().acquire_owned().await.map_err(Problem::internal)?;
+        let redrawn = tokio::task::spawn_blocking(move || {
+            let redrawn = redraw(&bytes, read, write);
+            drop(turn);
+            redrawn
+        });
+        let bytes = redrawn.await.map_err(Problem::internal)?.map_err(refuse)?.into();
+        let is_gif = kind.ending == "gif";
+        let (media_type, ending) = if is_gif { ("image/png", "png") } else { (kind.media_type, kind.ending) };
+        Ok(Accepted { original_name, bytes, media_type, ending })
+    }
+
+    /// Writes a file to the disk and its row in this transaction.
+    ///
+    /// # Errors
+    /// The database's failure or the disk's.
+    pub async fn put(&self, tx: &mut PgConnection, owner: Id, file: &Accepted, public: bool) -> Answer<Stored> {
+        let name = format!("{}.{}", uuid::Uuid::new_v4().simple(), file.ending);
         let path = self.root.join(if public { "public" } else { "private" }).join(&name);
+        let hash = digest::digest(&digest::SHA256, &file.bytes);
         let id = sqlx::query_scalar!(
             "insert into stored_files (name, original_name, sha256, size, content_type, public, created_by)
-             values ($1, $2, sha256($3), $4, $5, $6, $7)
+             values ($1, $2, $3, $4, $5, $6, $7)
              returning id",
             name,
-            file.name,
-            bytes,
-            i64::try_from(bytes.len()).unwrap_or(i64::MAX),
-            media_type,
+            file.original_name,
+            hash.as_ref(),
+            i64::try_from(file.bytes.len()).unwrap_or(i64::MAX),
+            file.media_type,
             public,
             owner.0
         )
         .fetch_one(tx)
         .await?;
-        let stored = Stored { id: Id(id), path: Some(path.clone()) };
-        write(&path, &bytes).await.map_err(Problem::internal)?;
-        Ok(stored)
+        write(&path, &file.bytes).await.map_err(Problem::internal)?;
+        Ok(Stored { id: Id(id), path: Some(path) })
     }
 
     /// Removes the bytes of a public file whose row is gone.
@@ -162,13 +181,20 @@ impl FileStore {
     }
 }
 
-/// Written under another name and moved into place, so that half a file is never served.
+/// Written under another name and moved into place, so that half a file is never served; a failure leaves nothing.
 async fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let partial = path.with_extension("partial");
-    tokio::fs::write(&partial, bytes).await?;
-    let file = tokio::fs::File::open(&partial).await?;
-    file.sync_all().await?;
-    tokio::fs::rename(&partial, path).await
+    let written = async {
+        tokio::fs::write(&partial, bytes).await?;
+        tokio::fs::File::open(&partial).await?.sync_all().await?;
+        tokio::fs::rename(&partial, path).await
+    };
+    let written = written.await;
+    if written.is_err() {
+        // There may be nothing to remove; the failure above is the one to tell.
+        let _gone = tokio::fs::remove_file(&partial).await;
+    }
+    written
 }
 
 fn format_of(kind: Kind) -> Option<(ImageFormat, ImageFormat)> {
@@ -183,16 +209,26 @@ fn format_of(kind: Kind) -> Option<(ImageFormat, ImageFormat)> {
 }
 
 fn redraw(bytes: &[u8], read: ImageFormat, write: ImageFormat) -> Result<Vec<u8>, String> {
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), read);
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(LARGEST_SIDE);
-    limits.max_image_height = Some(LARGEST_SIDE);
-    limits.max_alloc = Some(MOST_MEMORY);
-    reader.limits(limits);
-    let picture = reader
-        .decode()
+    let picture = decode(bytes, read)
         .map_err(|_| format!("This is not a whole picture, or one of more than {LARGEST_SIDE} pixels a side."))?;
     let mut out = Cursor::new(Vec::new());
     picture.write_to(&mut out, write).map_err(|_| "This picture cannot be stored.".to_owned())?;
     Ok(out.into_inner())
+}
+
+/// Upright: the note which way a camera was held does not survive.
+fn decode(bytes: &[u8], format: ImageFormat) -> image::ImageResult<DynamicImage> {
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(LARGEST_SIDE);
+    limits.max_image_height = Some(LARGEST_SIDE);
+    limits.max_alloc = Some(MOST_MEMORY);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(limits.clone());
+    let mut decoder = reader.into_decoder()?;
+    limits.reserve(decoder.total_bytes())?;
+    decoder.set_limits(limits)?;
+    let orientation = decoder.orientation()?;
+    let mut picture = DynamicImage::from_decoder(decoder)?;
+    picture.apply_orientation(orientation);
+    Ok(picture)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::body::Bytes;
 use axum::extract::multipart::{Multipart, MultipartError};
-use axum::extract::{FromRequest, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use axum::http::{StatusCode, header};
 use serde_json::json;
 
@@ -36,6 +36,9 @@ pub struct UploadedFile {
 /// The most text fields in one body.
 const MOST_FIELDS: usize = 50;
 
+/// What a body may have beside the file, in bytes: text fields, and what stands between the parts.
+const BESIDE_THE_FILE: usize = 1024 * 1024;
+
 impl FromRequest<AppState> for Upload {
     type Rejection = Problem;
 
@@ -51,7 +54,17 @@ impl FromRequest<AppState> for Upload {
             ));
         }
         let repeat = Repeat::asked(&mut head)?;
-        let mut parts = Multipart::from_request(Request::from_parts(head, body), app)
+        let largest_file = app.config.max_upload_bytes;
+        let largest = largest_file.saturating_add(BESIDE_THE_FILE);
+        // Who says that more is coming is refused before it comes.
+        let announced = head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        if announced.is_some_and(|announced: usize| announced > largest) {
+            return Err(too_large());
+        }
+        let mut request = Request::from_parts(head, body);
+        // In the place of the limit that all other bodies have.
+        DefaultBodyLimit::max(largest).apply(&mut request);
+        let mut parts = Multipart::from_request(request, app)
             .await
             .map_err(|_| Problem::malformed("The multipart body has no boundary."))?;
         let mut upload = Self { file: None, fields: BTreeMap::new(), repeat: Repeat::default() };
@@ -60,6 +73,9 @@ impl FromRequest<AppState> for Upload {
             let field = part.name().unwrap_or_default().to_owned();
             let name = part.file_name().map(str::to_owned);
             let bytes = part.bytes().await.map_err(broken)?;
+            if name.is_some() && bytes.len() > largest_file {
+                return Err(too_large());
+            }
             if field.contains('\0') || name.as_ref().is_some_and(|name| name.contains('\0')) {
                 return Err(Problem::invalid(field.replace('\0', ""), "Null characters are not allowed."));
             }
@@ -101,12 +117,12 @@ fn plain_name(name: &str) -> String {
 }
 
 impl Upload {
-    /// The file.
+    /// The file that was sent as `field`.
     ///
     /// # Errors
     /// 400 naming `field` when there is none, or an empty one.
     pub fn file(&self, field: &str) -> Answer<&UploadedFile> {
-        match &self.file {
+        match self.file.as_ref().filter(|file| file.field == field) {
             Some(file) if file.bytes.is_empty() => Err(Problem::invalid(field, "The file is empty.")),
             Some(file) => Ok(file),
             None => Err(Problem::invalid(field, "A file is required.")),

@@ -68,6 +68,17 @@ impl Notes {
         self.parameters.push(parameter);
     }
 
+    /// A part of the path that no extractor has spoken of.
+    pub(super) fn path_parameter(&mut self, name: &str) {
+        let known = |parameter: &Value| {
+            parameter.get("in").is_some_and(|place| place == "path")
+                && parameter.get("name").is_some_and(|known| known == name)
+        };
+        if !self.parameters.iter().any(known) {
+            self.parameter("path", name, json!({ "type": "string" }), "");
+        }
+    }
+
     /// The request body.
     #[expect(clippy::needless_pass_by_value, reason = "callers write the schema in place")]
     pub fn body(&mut self, media_type: &str, required: bool, schema: Value) {

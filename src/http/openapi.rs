@@ -1,6 +1,6 @@
 //! The OpenAPI document, read off the route table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -13,14 +13,22 @@ pub fn document(routes: &Routes) -> Value {
     let mut schemas = Schemas::new();
     schemas.insert("Problem".to_owned(), problem());
     let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
+    let mut ids = BTreeSet::new();
     for route in routes.lines() {
         let mut notes = Notes::default();
         (route.notes)(&mut notes, &mut schemas);
+        let variables: Vec<&str> = variables(&route.path).collect();
+        for name in &variables {
+            notes.path_parameter(name);
+        }
+        // One handler may stand behind several routes.
+        let method = route.method.as_str().to_ascii_lowercase();
+        let further = std::iter::once(variables.join(".")).chain([method.clone()]);
+        let further = further.filter(|more| !more.is_empty()).map(|more| format!("{}.{more}", route.name));
+        let mut candidates = std::iter::once(route.name.clone()).chain(further);
+        let id = candidates.find(|id| ids.insert(id.clone())).unwrap_or_else(|| route.name.clone());
         let tag = route.path.trim_start_matches("/api/").split("/{").next().unwrap_or_default().trim_end_matches('/');
-        paths
-            .entry(&route.path)
-            .or_default()
-            .insert(route.method.as_str().to_ascii_lowercase(), notes.operation(tag, &route.name, route.says));
+        paths.entry(&route.path).or_default().insert(method, notes.operation(tag, &id, route.says));
     }
     json!({
         "openapi": "3.1.0",
@@ -36,6 +44,12 @@ pub fn document(routes: &Routes) -> Value {
             "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" } },
         },
     })
+}
+
+/// The names in a path's braces.
+fn variables(path: &str) -> impl Iterator<Item = &str> {
+    let inside = path.split('{').skip(1).filter_map(|rest| rest.split('}').next());
+    inside.map(|name| name.trim_start_matches('*'))
 }
 
 fn problem() -> Value {

@@ -39,6 +39,7 @@ struct Parts {
     source: Option<anyhow::Error>,
     constraint: Option<String>,
     again: bool,
+    broken: bool,
 }
 
 /// How a named constraint of the database is told to the client.
@@ -80,6 +81,7 @@ impl Problem {
             source: None,
             constraint: None,
             again: false,
+            broken: false,
         }))
     }
 
@@ -143,6 +145,15 @@ impl Problem {
         problem
     }
 
+    /// 503, and a reason to doubt the sessions of the pool.
+    fn broken_session(source: sqlx::Error) -> Self {
+        crate::db::doubt();
+        let mut problem = Self::unavailable("The database cannot be reached right now. Try again shortly.");
+        problem.0.broken = true;
+        problem.0.source = Some(source.into());
+        problem
+    }
+
     /// With `Retry-After` in seconds.
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> Self {
@@ -181,6 +192,12 @@ impl Problem {
     #[must_use]
     pub fn asks_for_another_try(&self) -> bool {
         self.0.again
+    }
+
+    /// Whether the session that it happened on may be broken.
+    #[must_use]
+    pub fn doubts_the_session(&self) -> bool {
+        self.0.broken
     }
 
     /// A violated constraint in the words of the resource that knows it.
@@ -248,13 +265,18 @@ impl From<sqlx::Error> for Problem {
             return Self::absent();
         }
         if matches!(error, PoolTimedOut | PoolClosed | Io(_) | Tls(_)) {
-            let mut problem = Self::unavailable("The database cannot be reached right now. Try again shortly.");
-            problem.0.source = Some(error.into());
-            return problem;
+            return Self::broken_session(error);
         }
-        let Some(failure) = error.as_database_error() else { return Self::internal(error) };
+        let Some(failure) = error.as_database_error() else {
+            let mut problem = Self::internal(error);
+            problem.0.broken = true;
+            return problem;
+        };
         let constraint = failure.constraint().map(str::to_owned);
         let state = failure.code().unwrap_or_default().into_owned();
+        if ["08", "53", "57P", "25P03"].iter().any(|class| state.starts_with(class)) {
+            return Self::broken_session(error);
+        }
         let mut problem = match state.as_str() {
             // The caller's text or number cannot be stored: NUL, too long, out of range, not a date, not a number …
             "22021" | "22P05" | "22001" | "22003" | "22007" | "22008" | "22P02" | "23502" | "54001" => Self::new(
@@ -273,9 +295,6 @@ impl From<sqlx::Error> for Problem {
                 busy
             }
             "55P03" | "57014" => Self::unavailable("The database took too long to answer. Try again shortly."),
-            class if class.starts_with("08") || class.starts_with("53") || class.starts_with("57P") => {
-                Self::unavailable("The database cannot be reached right now. Try again shortly.")
-            }
             _ => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",

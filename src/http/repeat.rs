@@ -34,7 +34,9 @@ impl Repeat {
     /// 400 unless it has 1-255 printable characters.
     pub(crate) fn asked(head: &mut Parts) -> Answer<Self> {
         let Some(header) = head.headers.get("idempotency-key") else { return Ok(Self(None)) };
-        let key = header.to_str().ok().filter(|key| (1..=255).contains(&key.len()));
+        let printable =
+            |key: &&str| (1..=255).contains(&key.len()) && key.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        let key = header.to_str().ok().filter(printable);
         let Some(key) = key else {
             return Err(Problem::invalid(
                 "Idempotency-Key",

@@ -32,7 +32,6 @@ pub struct Route {
 #[derive(Default)]
 pub struct Routes {
     base: &'static str,
-    tag: &'static str,
     lines: Vec<Route>,
 }
 
@@ -79,8 +78,7 @@ impl Routes {
     /// A table of endpoints that all start with `base`, such as `/api/academic/units`.
     #[must_use]
     pub fn under(base: &'static str) -> Self {
-        let tag = base.strip_prefix("/api/").unwrap_or(base.trim_start_matches('/'));
-        Self { base, tag, lines: Vec::new() }
+        Self { base, lines: Vec::new() }
     }
 
     /// `GET`, and with it `HEAD`.
@@ -136,10 +134,10 @@ impl Routes {
     ) -> Self {
         self.lines.push(Route {
             method,
+            name: operation_name::<H>(self.base, path),
             path: format!("{}{path}", self.base),
             access: H::ACCESS,
             says,
-            name: operation_name::<H>(self.tag),
             notes: H::describe,
             handler: on(filter, handler),
         });
@@ -159,12 +157,19 @@ impl Routes {
     }
 }
 
-/// `academic.units` and a handler `list` make `academic.units.list`; a shared verb such as `create::<Unit>` likewise.
-fn operation_name<H>(tag: &str) -> String {
+/// `/api/academic/units` and a handler `list` make `academic.units.list`; a shared verb such as `create::<Unit>`
+/// likewise. A handler that has the name of the path's last part does not repeat it.
+fn operation_name<H>(base: &str, path: &str) -> String {
     let full = std::any::type_name::<H>();
     let plain = full.split('<').next().unwrap_or(full);
     let verb = plain.rsplit("::").next().unwrap_or(plain);
-    format!("{}.{verb}", tag.replace(['/', '-'], "."))
+    let base = base.strip_prefix("/api/").unwrap_or(base);
+    let words = base.split('/').chain(path.split('/')).filter(|word| !word.is_empty() && !word.starts_with('{'));
+    let mut words: Vec<String> = words.map(|word| word.replace('-', "_")).collect();
+    if words.last().is_none_or(|last| last != verb) {
+        words.push(verb.to_owned());
+    }
+    words.join(".")
 }
 
 /// 404 for a path that no route has.

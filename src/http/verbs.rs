@@ -23,8 +23,9 @@ use super::list::{Asked, Listed, Listing};
 use super::problem::{Answer, Faults, Problem, Refusal};
 use crate::access::{Access, Actor, Need, Viewer};
 use crate::app::AppState;
+use crate::audit;
+use crate::db::{self, Reading};
 use crate::ids::{Id, Moment};
-use crate::{audit, db};
 
 /// Something that can be listed and shown.
 pub trait Resource: Sized + Send + Sync + 'static {
@@ -151,22 +152,12 @@ pub async fn find<R: Resource>(conn: &mut PgConnection, viewer: &Viewer, id: Id,
 }
 
 /// `GET /`
-pub async fn list<R: Resource>(
-    reader: R::Reader,
-    State(app): State<AppState>,
-    asked: Asked<R>,
-) -> Answer<Listed<R::Shown>> {
-    let mut conn = app.db.acquire().await?;
+pub async fn list<R: Resource>(reader: R::Reader, mut conn: Reading, asked: Asked<R>) -> Answer<Listed<R::Shown>> {
     asked.page(&mut conn, reader.as_ref()).await
 }
 
 /// `GET /{id}/`
-pub async fn show<R: Resource>(
-    reader: R::Reader,
-    State(app): State<AppState>,
-    PathId(id): PathId,
-) -> Answer<Shown<R::Shown>> {
-    let mut conn = app.db.acquire().await?;
+pub async fn show<R: Resource>(reader: R::Reader, mut conn: Reading, PathId(id): PathId) -> Answer<Shown<R::Shown>> {
     let row = find::<R>(&mut conn, reader.as_ref(), id, Sight::Visible).await?;
     Shown::with(&R::shown(row, reader.as_ref()))
 }

@@ -9,7 +9,7 @@ use lettre::message::Mailbox;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::{AsyncFileTransport, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use secrecy::ExposeSecret;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::tokens;
@@ -51,11 +51,14 @@ impl Transport {
     }
 
     async fn send(&self, message: Message) -> anyhow::Result<()> {
-        match self {
-            Self::Smtp(transport) => transport.send(message).await.map(drop)?,
-            Self::Files(transport) => transport.send(message).await.map(drop)?,
-        }
-        Ok(())
+        // The transport's own patience is for each step of the conversation.
+        let sent = async {
+            match self {
+                Self::Smtp(transport) => transport.send(message).await.map(drop).map_err(anyhow::Error::from),
+                Self::Files(transport) => transport.send(message).await.map(drop).map_err(anyhow::Error::from),
+            }
+        };
+        timeout(PATIENCE * 2, sent).await?
     }
 }
 
@@ -97,7 +100,7 @@ async fn next(app: &AppState, transport: &Transport) -> Answer<bool> {
                          for update skip locked)
          returning id, template, user_id, recipient, attempts, created_at < now() - interval '2 days' as \"old!\""
     )
-    .fetch_optional(&app.db)
+    .fetch_optional(&mut *app.db.acquire().await?)
     .await?;
     let Some(mail) = due else { return Ok(false) };
     let sent = match message(app, &mail.template, mail.user_id, &mail.recipient).await {
@@ -112,7 +115,7 @@ async fn next(app: &AppState, transport: &Transport) -> Answer<bool> {
                   where id = $1",
                 mail.id
             )
-            .execute(&app.db)
+            .execute(&mut *app.db.acquire().await?)
             .await?;
         }
         Err(error) => {
@@ -130,7 +133,7 @@ async fn next(app: &AppState, transport: &Transport) -> Answer<bool> {
                 error,
                 mail.attempts
             )
-            .execute(&app.db)
+            .execute(&mut *app.db.acquire().await?)
             .await?;
         }
     }
@@ -155,7 +158,7 @@ async fn password_reset(app: &AppState, user: i64) -> Answer<String> {
         user,
         tokens::hash(&token)
     )
-    .execute(&app.db)
+    .execute(&mut *app.db.acquire().await?)
     .await?;
     Ok(format!(
         "Somebody, most likely you, asked for a new password of your account.\n\n\

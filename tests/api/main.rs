@@ -9,4 +9,14 @@
     reason = "a test that panics is a test that fails"
 )]
 
+mod academic;
+mod access;
+mod audit;
+mod cli;
+mod conventions;
+mod faults;
+mod files;
+mod migrations;
+mod openapi;
 mod support;
+mod users;

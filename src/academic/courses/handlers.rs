@@ -6,6 +6,7 @@ use sqlx::{FromRow, PgConnection};
 use utoipa::ToSchema;
 
 use super::store;
+use crate::academic::scale::one_place;
 use crate::access::{Actor, Viewer, Visitor, may};
 use crate::http::{Answer, Audited, Faults, Filter, Kind, Listing, Ordering, Refusal, Resource, Target, Writable};
 use crate::ids::Id;
@@ -18,8 +19,10 @@ pub struct Course {
     name: String,
     description: String,
     #[schema(value_type = String, example = "3.0")]
+    #[serde(serialize_with = "one_place")]
     duration_years: Decimal,
     #[schema(value_type = String, example = "300.0")]
+    #[serde(serialize_with = "one_place")]
     credit_points: Decimal,
     department: String,
     is_active: bool,
@@ -40,9 +43,11 @@ pub struct CourseFields {
     pub description: String,
     /// More than 0, one decimal.
     #[schema(value_type = String, example = "3.0")]
+    #[serde(serialize_with = "one_place")]
     pub duration_years: Decimal,
     /// Not negative, one decimal.
     #[schema(value_type = String, example = "300.0")]
+    #[serde(serialize_with = "one_place")]
     pub credit_points: Decimal,
     /// At most 255 characters.
     pub department: String,

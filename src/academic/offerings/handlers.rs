@@ -121,8 +121,9 @@ impl Resource for Offering {
         updated_at: Some("o.updated_at"),
     };
 
-    fn shown(row: Self, _: &Viewer) -> Self {
-        row
+    fn shown(row: Self, viewer: &Viewer) -> Self {
+        let major = viewer.caller().and_then(|caller| caller.course);
+        Self { unit: row.unit.for_major(major), ..row }
     }
 }
 

@@ -180,9 +180,8 @@ impl Writable for UnitResource {
             (None, "") => faults.add("url", "Send a `url` or, as multipart/form-data, a `file`."),
             (Some(_), "") => {}
             (Some(_), _) => faults.add("url", "A resource has either a `file` or a `url`, not both."),
-            (None, url) => {
-                faults.unless(is_web_address(url), "url", "An address with http:// or https:// is expected.")
-            }
+            (None, url) if is_web_address(url) => {}
+            (None, _) => faults.add("url", "An address with http:// or https:// is expected."),
         }
         faults.check()
     }
@@ -213,6 +212,10 @@ pub(super) async fn create(
     State(app): State<AppState>,
     NewResource { fields, file, repeat }: NewResource,
 ) -> Answer<Created<UnitResource>> {
+    let file = match &file {
+        Some(file) => Some(app.files.accept(file, Accepts::Documents).await?),
+        None => None,
+    };
     let written: Mutex<Option<Stored>> = Mutex::new(None);
     let (app, actor, fields, file, slot) = (&app, &actor, &fields, &file, &written);
     let created = repeat
@@ -224,7 +227,7 @@ pub(super) async fn create(
                 Box::pin(async move {
                     let mut fields = fields.clone();
                     if let Some(file) = file {
-                        let stored = app.files.put(tx, actor.id(), file, Accepts::Documents, false).await?;
+                        let stored = app.files.put(tx, actor.id(), file, false).await?;
                         fields.file = Some(stored.id);
                         *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(stored);
                     }

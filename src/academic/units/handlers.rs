@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, PgConnection};
 use utoipa::ToSchema;
 
+use super::brief::Courses;
 use super::{requisites, store};
+use crate::academic::scale::one_place;
 use crate::access::{Actor, Reach, Viewer, Visitor, may};
 use crate::http::{Answer, Faults, Filter, Kind, Listing, Ordering, Problem, Refusal, Resource, Target, Writable};
 use crate::ids::{Id, Moment, or_null};
@@ -18,11 +20,15 @@ pub struct Unit {
     name: String,
     description: String,
     #[schema(value_type = String, example = "12.5")]
+    #[serde(serialize_with = "one_place")]
     credit_points: Decimal,
     department: String,
     convenor: Option<Id>,
-    /// Whether the course lists it as an elective; null without a course.
+    /// In the units of a course whether it is an elective there, elsewhere for the caller's major; null without one.
     is_elective: Option<bool>,
+    #[sqlx(flatten)]
+    #[serde(skip)]
+    courses: Courses,
     prerequisites: Vec<Id>,
     anti_requisites: Vec<Id>,
     is_active: bool,
@@ -42,6 +48,7 @@ pub struct UnitFields {
     pub description: String,
     /// Not negative, one decimal.
     #[schema(value_type = String, example = "12.5")]
+    #[serde(serialize_with = "one_place")]
     pub credit_points: Decimal,
     /// At most 255 characters.
     pub department: String,
@@ -109,8 +116,9 @@ impl Resource for Unit {
         updated_at: Some("u.updated_at"),
     };
 
-    fn shown(row: Self, _: &Viewer) -> Self {
-        row
+    fn shown(row: Self, viewer: &Viewer) -> Self {
+        let major = viewer.caller().and_then(|caller| caller.course);
+        Self { is_elective: row.courses.is_elective_for(major), ..row }
     }
 }
 
@@ -158,7 +166,6 @@ impl Writable for Unit {
             "prerequisites",
             "select count(*) from unit_prerequisites p join units u on u.id = p.unit_id where p.prerequisite_id = $1 and u.deleted_at is null",
         ),
-        ("anti_requisites", "select count(*) from unit_anti_requisites where $1 in (lower_unit_id, upper_unit_id)"),
         ("unit_resources", "select count(*) from unit_resources where unit_id = $1 and deleted_at is null"),
         ("events", "select count(*) from events where related_unit_id = $1 and deleted_at is null"),
         ("tickets", "select count(*) from tickets where related_unit_id = $1 and deleted_at is null"),

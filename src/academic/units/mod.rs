@@ -15,7 +15,7 @@ use crate::http::{Answer, Problem, Routes, change, create, list, remove, replace
 use crate::ids::Id;
 
 pub use brief::UnitBrief;
-pub(crate) use brief::unit_brief;
+pub(crate) use brief::{courses_of_unit, unit_brief};
 pub(in crate::academic) use handlers::UnitOfCourse;
 pub use handlers::{Unit, UnitFields};
 

@@ -18,8 +18,8 @@ const MOST: usize = 200;
 
 /// Adds what is wrong with a unit's two lists.
 ///
-/// Units that the lists named before are not looked at again, since a unit that is named cannot be deleted; unless
-/// the unit itself was deleted, and is now to be restored.
+/// Units that the lists named before are not looked at again: a prerequisite cannot be deleted, and a deleted
+/// anti-requisite is not shown. Unless the unit itself was deleted, and is now to be restored.
 pub(super) async fn check(
     tx: &mut PgConnection,
     faults: &mut Faults,
@@ -57,9 +57,10 @@ pub(super) async fn check(
     if let Some(unit) = unit {
         let edges = store::requisites_behind(tx, unit, &before).await?;
         if let Some(way) = way_to(unit, &before, &edges) {
-            let codes = store::codes(tx, &way).await?;
-            let steps = way.iter().map(|id| codes.get(id).map_or("?", String::as_str));
-            let cycle: Vec<&str> = std::iter::once(wanted.code.as_str()).chain(steps).collect();
+            let mut codes = store::codes(tx, &way).await?;
+            codes.insert(unit, wanted.code.clone());
+            let steps = std::iter::once(&unit).chain(&way);
+            let cycle: Vec<&str> = steps.filter_map(|id| codes.get(id)).map(String::as_str).collect();
             faults.add("prerequisites", format!("These prerequisites make a cycle: {}.", cycle.join(" → ")));
         }
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::PgConnection;
 
+use super::brief::courses_of_unit;
 use super::handlers::UnitFields;
 use crate::ids::Id;
 
@@ -22,18 +23,26 @@ select u.id,
        ",
             $is_elective,
             " as is_elective,
+       ",
+            courses_of_unit!(),
+            " as core_in,
+       ",
+            courses_of_unit!(elective),
+            " as elective_in,
        array(select p.prerequisite_id
                from unit_prerequisites p
               where p.unit_id = u.id
               order by p.prerequisite_id) as prerequisites,
-       array(select x.upper_unit_id
-               from unit_anti_requisites x
-              where x.lower_unit_id = u.id
-              union all
-             select x.lower_unit_id
-               from unit_anti_requisites x
-              where x.upper_unit_id = u.id
-              order by 1) as anti_requisites,
+       array(select other.id
+               from (select x.upper_unit_id as id
+                       from unit_anti_requisites x
+                      where x.lower_unit_id = u.id
+                      union all
+                     select x.lower_unit_id
+                       from unit_anti_requisites x
+                      where x.upper_unit_id = u.id) pair
+               join units other on other.id = pair.id and other.deleted_at is null
+              order by other.id) as anti_requisites,
        u.is_active,
        u.created_at,
        u.updated_at"
@@ -244,13 +253,17 @@ pub(super) async fn set_prerequisites(tx: &mut PgConnection, unit: Id, wanted: &
     Ok(())
 }
 
-/// Returns the units on the other side of the pairs that came or went.
+/// Returns the units on the other side of the pairs that came or went. A pair with a deleted unit is not shown, so it
+/// stays, and holds again when that unit is restored.
 pub(super) async fn set_anti_requisites(tx: &mut PgConnection, unit: Id, wanted: &[Id]) -> sqlx::Result<Vec<Id>> {
     let mut touched = sqlx::query_scalar!(
-        r#"delete from unit_anti_requisites
-            where (lower_unit_id = $1 and upper_unit_id <> all($2))
-               or (upper_unit_id = $1 and lower_unit_id <> all($2))
-           returning lower_unit_id + upper_unit_id - $1 as "other!: Id""#,
+        r#"delete from unit_anti_requisites x
+            using units other
+            where $1 in (x.lower_unit_id, x.upper_unit_id)
+              and other.id = x.lower_unit_id + x.upper_unit_id - $1
+              and other.deleted_at is null
+              and other.id <> all($2)
+           returning other.id as "other!: Id""#,
         unit.0,
         wanted as &[Id]
     )

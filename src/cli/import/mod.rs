@@ -19,9 +19,11 @@ use clap::{Args, Subcommand};
 
 use self::report::Progress;
 use self::rows::File;
-use super::database;
+use super::{database, out};
 use crate::config::Config;
 
+pub(super) use offerings::OfferingRow;
+pub(super) use report::Place;
 pub(super) use rows::Row;
 
 /// What to import.
@@ -92,10 +94,13 @@ pub(super) async fn run(what: What, config: Config) -> anyhow::Result<()> {
     });
     let report = report.await?;
     let took = progress.end();
-    report.print(quiet)?;
-    let says = if dry_run { "nothing was written (--dry-run)" } else { "imported" };
-    println!("{}: {says} in {:.2} s", file.name, took.as_secs_f64());
-    Ok(())
+    let last = if dry_run {
+        format!("{}: checked in {:.2} s; nothing was written (--dry-run)\n", file.name, took.all.as_secs_f64())
+    } else {
+        let (all, writing) = (took.all.as_secs_f64(), took.writing.as_secs_f64());
+        format!("{}: imported in {all:.2} s, of which {writing:.2} s to write {} rows\n", file.name, took.rows)
+    };
+    Ok(out::print(&(report.text(quiet) + &last))?)
 }
 
 /// Says which members of a file mean nothing here: a misspelt name would otherwise be lost in silence.

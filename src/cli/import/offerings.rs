@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 
 use super::report::{Faults, Place};
-use super::rows::{given, whole};
+use super::rows::{decimal, given, whole};
 use crate::academic::semester::Semester;
 use crate::http;
 use crate::ids::Moment;
@@ -23,6 +23,7 @@ pub(crate) struct OfferingRow {
     pub(crate) enrollment_end: Option<Moment>,
     #[serde(deserialize_with = "whole")]
     pub(crate) capacity: Option<i32>,
+    #[serde(deserialize_with = "decimal")]
     pub(crate) class_hours: Option<Decimal>,
     pub(crate) meeting_day: Option<String>,
     pub(crate) meeting_time: Option<String>,
@@ -116,7 +117,8 @@ fn meeting(row: &OfferingRow, faults: &mut http::Faults) -> Option<String> {
     }
     let short = day.and_then(|day| {
         let known = DAYS.iter().filter_map(|name| name.get(..3).map(|short| (*name, short)));
-        let named = known.into_iter().find(|(name, short)| day.eq_ignore_ascii_case(name) || day.eq_ignore_ascii_case(short));
+        let named =
+            known.into_iter().find(|(name, short)| day.eq_ignore_ascii_case(name) || day.eq_ignore_ascii_case(short));
         if named.is_none() {
             faults.add("meeting_day", format!("`{day}` is not a day of the week; write Mon, Tue, Wed …"));
         }
@@ -198,7 +200,9 @@ mod tests {
         let mut faults = Faults::default();
         assert!(checked(&Place { number: 4, label: String::new() }, &[row(), broken, row()], &mut faults).len() == 1);
         let says = faults.into_error(4).to_string();
-        for field in ["[1].year", "[1].semester", "[1].enrollment_end", "[1].capacity", "[1].meeting_day", "[2].semester"] {
+        for field in
+            ["[1].year", "[1].semester", "[1].enrollment_end", "[1].capacity", "[1].meeting_day", "[2].semester"]
+        {
             assert!(says.contains(&format!("row 4, offerings{field}: ")), "{field} is missing in {says}");
         }
     }

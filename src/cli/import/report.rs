@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::io::{self, Write};
 use std::ops::AddAssign;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -59,7 +59,7 @@ impl Faults {
         let mut text = format!("{broken} of {rows} {} {verb} broken; nothing was written", noun("row", rows));
         for Fault { row, label, field, says } in &self.0 {
             let label = if label.is_empty() { String::new() } else { format!(" ({label})") };
-            text.push_str(&format!("\n  row {row}{label}, {field}: {says}"));
+            text.extend(["\n  row ", &row.to_string(), &label, ", ", field, ": ", says]);
         }
         anyhow::Error::msg(text)
     }
@@ -161,30 +161,34 @@ impl Report {
     }
 
     /// A line for each row unless `quiet`, then the sums.
-    pub(crate) fn print(&self, quiet: bool) -> io::Result<()> {
-        let mut out = io::BufWriter::new(io::stdout().lock());
+    pub(crate) fn text(&self, quiet: bool) -> String {
         let (rows, parts) = self.tallies();
-        if !quiet {
-            let label = self.lines.iter().map(|line| line.place.label.chars().count()).max().unwrap_or(0);
-            let number = self.lines.len().to_string().len();
-            for Line { place, change, parts } in &self.lines {
-                let says = match change {
-                    Change::Created => "created",
-                    Change::Updated => "updated",
-                    Change::Unchanged => "unchanged",
-                };
-                write!(out, "row {:>number$}  {:label$}  {says}", place.number, place.label)?;
-                for (count, says) in [(parts.created, "created"), (parts.updated, "updated")] {
-                    if count > 0 {
-                        write!(out, ", {count} {} {says}", noun(self.part_is, count))?;
-                    }
-                }
-                writeln!(out)?;
-            }
+        let sums = format!("{}: {rows}\n{}: {parts}\n", noun(self.row_is, 2), noun(self.part_is, 2));
+        if quiet {
+            return sums;
         }
-        writeln!(out, "{}: {rows}", noun(self.row_is, 2))?;
-        writeln!(out, "{}: {parts}", noun(self.part_is, 2))?;
-        out.flush()
+        let number = self.lines.len().to_string().len();
+        let label = self.lines.iter().map(|line| line.place.label.chars().count()).max().unwrap_or(0);
+        let mut text: String =
+            self.lines.iter().flat_map(|line| [self.line(line, number, label), "\n".to_owned()]).collect();
+        text.push_str(&sums);
+        text
+    }
+
+    /// A row's line; `number` and `label` are the widths of its columns.
+    fn line(&self, line: &Line, number: usize, label: usize) -> String {
+        let Line { place, change, parts } = line;
+        let says = match change {
+            Change::Created => "created",
+            Change::Updated => "updated",
+            Change::Unchanged => "unchanged",
+        };
+        let part = |count: usize, says: &str| match count {
+            0 => String::new(),
+            count => format!(", {count} {} {says}", noun(self.part_is, count)),
+        };
+        let (created, updated) = (part(parts.created, "created"), part(parts.updated, "updated"));
+        format!("row {:>number$}  {:label$}  {says}{created}{updated}", place.number, place.label)
     }
 }
 
@@ -198,6 +202,23 @@ pub(crate) fn noun(one: &str, count: usize) -> String {
 pub(crate) struct Progress {
     bar: ProgressBar,
     started: Instant,
+    stretch: Arc<Mutex<Stretch>>,
+}
+
+/// The stretch that began last.
+#[derive(Clone, Copy)]
+struct Stretch {
+    began: Instant,
+    steps: usize,
+}
+
+/// How long a command took, and how much of it the last stretch, which is the writing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Took {
+    pub(crate) all: Duration,
+    pub(crate) writing: Duration,
+    /// Rows that were written.
+    pub(crate) rows: usize,
 }
 
 impl Progress {
@@ -206,11 +227,13 @@ impl Progress {
         let bar = ProgressBar::new(0);
         let look = "{msg:>20} {bar:40} {human_pos}/{human_len} {per_sec} {eta}";
         bar.set_style(ProgressStyle::with_template(look).unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { bar, started: Instant::now() }
+        let stretch = Stretch { began: Instant::now(), steps: 0 };
+        Self { bar, started: Instant::now(), stretch: Arc::new(Mutex::new(stretch)) }
     }
 
     /// Begins a stretch of so many steps.
     pub(crate) fn begin(&self, what: &'static str, steps: usize) {
+        *self.stretch.lock().unwrap_or_else(PoisonError::into_inner) = Stretch { began: Instant::now(), steps };
         self.bar.reset();
         self.bar.set_message(what);
         self.bar.set_length(steps.try_into().unwrap_or(u64::MAX));
@@ -222,9 +245,10 @@ impl Progress {
     }
 
     /// Takes the bar away, and says how long all took.
-    pub(crate) fn end(&self) -> Duration {
+    pub(crate) fn end(&self) -> Took {
         self.bar.finish_and_clear();
-        self.started.elapsed()
+        let last = *self.stretch.lock().unwrap_or_else(PoisonError::into_inner);
+        Took { all: self.started.elapsed(), writing: last.began.elapsed(), rows: last.steps }
     }
 }
 

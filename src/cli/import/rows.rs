@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use anyhow::Context;
+use chrono::NaiveDate;
 use chrono_tz::Tz;
+use rust_decimal::Decimal;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -24,7 +27,7 @@ pub(super) struct File {
 /// What stands in a file.
 pub(super) struct Rows<T> {
     /// The rows that fit their type.
-    pub(super) rows: Vec<Row<T>>,
+    pub(super) read: Vec<Row<T>>,
     /// What the others are known by, in upper case, so that a row that refers to one is not called broken for it.
     pub(super) unread: HashSet<String>,
     /// Members that mean nothing here, and how often each was met.
@@ -73,7 +76,7 @@ impl File {
         let raw: Vec<&RawValue> = serde_json::from_slice(bytes)
             .with_context(|| format!("{} is not a JSON array of objects; nothing was written", self.name))?;
         let mut found = Rows {
-            rows: Vec::with_capacity(raw.len()),
+            read: Vec::with_capacity(raw.len()),
             unread: HashSet::new(),
             ignored: BTreeMap::new(),
             count: raw.len(),
@@ -84,7 +87,7 @@ impl File {
             let labels = labels(raw, label);
             place.label = labels.first().cloned().unwrap_or_default();
             match read {
-                Ok(value) => found.rows.push(Row { place, value }),
+                Ok(value) => found.read.push(Row { place, value }),
                 Err((field, says)) => {
                     found.unread.extend(labels.iter().map(|label| label.to_uppercase()));
                     faults.add(&place, field, says);
@@ -149,21 +152,37 @@ fn sentence(text: &str) -> String {
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
-/// Reads a whole number, also from a numeric text.
+/// Reads a whole number, also from a numeric text; `""` is none.
 pub(super) fn whole<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i32>, D::Error> {
+    read(from, "a whole number is expected")
+}
+
+/// Reads a decimal number, also from a numeric text; `""` is none.
+pub(super) fn decimal<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Decimal>, D::Error> {
+    read(from, "a number such as 12.5 is expected")
+}
+
+/// Reads a day; `""` is none.
+pub(super) fn day<'de, D: Deserializer<'de>>(from: D) -> Result<Option<NaiveDate>, D::Error> {
+    read(from, "a date such as 2026-06-20 is expected")
+}
+
+fn read<'de, T: FromStr, D: Deserializer<'de>>(from: D, expected: &str) -> Result<Option<T>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Sent {
-        Number(i32),
+        Number(serde_json::Number),
         Text(String),
     }
-    let sent = Option::<Sent>::deserialize(from).map_err(|_| D::Error::custom("a whole number is expected"))?;
-    match sent {
-        None => Ok(None),
-        Some(Sent::Number(number)) => Ok(Some(number)),
-        Some(Sent::Text(text)) => {
-            text.trim().parse().map(Some).map_err(|_| D::Error::custom("a whole number is expected"))
-        }
+    let sent = Option::<Sent>::deserialize(from).map_err(|_| D::Error::custom(expected))?;
+    let text = match sent {
+        None => return Ok(None),
+        Some(Sent::Number(number)) => number.to_string(),
+        Some(Sent::Text(text)) => text,
+    };
+    match text.trim() {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| D::Error::custom(expected)),
     }
 }
 

@@ -5,22 +5,22 @@
 //! its units names it; it goes when both stand in the file and neither does. Offerings that the file does not name
 //! stay.
 //!
-//! Lock order: the right to change requisites, units, offerings; each in the order of ids.
+//! Lock order: the right to import, the right to change requisites, units, offerings, intakes; each in the order of ids.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono_tz::Tz;
 use rust_decimal::Decimal;
 use serde::Deserialize;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 use super::offerings::{self, Offering, OfferingRow};
 use super::report::{Change, Faults, Line, Place, Progress, Report, Tally};
-use super::rows::{File, Row, given};
+use super::rows::{File, Row, decimal, given};
 use super::{store, warn_of_ignored};
 use crate::cli::audit;
+use crate::db::{self, Pool};
 use crate::http::{self, Answer};
-use crate::{db, ids};
 
 /// The most units that one list of requisites may name, as in the API.
 const MOST_REQUISITES: usize = 200;
@@ -32,6 +32,7 @@ pub(crate) struct UnitRow {
     pub(crate) code: Option<String>,
     pub(crate) name: Option<String>,
     pub(crate) description: Option<String>,
+    #[serde(deserialize_with = "decimal")]
     pub(crate) credit_points: Option<Decimal>,
     pub(crate) department: Option<String>,
     pub(crate) prerequisites: Option<Vec<String>>,
@@ -44,7 +45,7 @@ pub(crate) struct UnitRow {
 /// # Errors
 /// Every broken row with its fields, or the database's failure; then nothing was written.
 pub(super) async fn import(
-    pool: &PgPool,
+    pool: &Pool,
     file: &File,
     zone: Tz,
     progress: &Progress,
@@ -53,7 +54,7 @@ pub(super) async fn import(
     let mut faults = Faults::default();
     let found = file.rows::<UnitRow>(&["code"], zone, &mut faults)?;
     warn_of_ignored(&found.ignored);
-    let (rows, unread, unfit) = (&found.rows, &found.unread, faults);
+    let (rows, unread, unfit) = (&found.read, &found.unread, faults);
     let refused = !unfit.is_empty();
     let done = db::write(pool, |tx, _| {
         Box::pin(async move {
@@ -107,6 +108,7 @@ pub(crate) async fn apply(
     only_check: bool,
 ) -> Answer<Result<Report, Faults>> {
     progress.begin("checking", rows.len());
+    store::one_at_a_time(tx).await?;
     store::units::hold_requisites(tx).await?;
     let known = store::units::hold_named(tx, &codes_in(rows)).await?;
     let known: HashMap<String, store::units::Known> =
@@ -152,7 +154,8 @@ fn checked<'r>(
     unread: &HashSet<String>,
     faults: &mut Faults,
 ) -> Vec<Unit<'r>> {
-    let mut nodes: HashMap<String, Node> = known.iter().map(|(key, unit)| (key.clone(), Node::There(unit.id))).collect();
+    let mut nodes: HashMap<String, Node> =
+        known.iter().map(|(key, unit)| (key.clone(), Node::There(unit.id))).collect();
     let mut first_row: HashMap<String, usize> = HashMap::new();
     for row in rows {
         let Some(code) = given(row.value.code.as_deref()) else { continue };
@@ -207,7 +210,11 @@ fn requisites_of(
     for (index, named) in list.iter().enumerate() {
         let key = named.trim().to_uppercase();
         if key == code.to_uppercase() {
-            faults.add(place, format!("{field}[{index}]"), format!("A unit cannot be its own requisite: {code} → {code}."));
+            faults.add(
+                place,
+                format!("{field}[{index}]"),
+                format!("A unit cannot be its own requisite: {code} → {code}."),
+            );
         } else if let Some(node) = nodes.get(&key) {
             found.insert(*node);
         } else if !unread.contains(&key) {
@@ -284,11 +291,7 @@ fn cycles(starts: impl Iterator<Item = Node>, needs: &HashMap<Node, Vec<Node>>) 
 }
 
 /// Adds a fault for every capacity below the seats that are taken.
-fn refuse_small_rooms(
-    unit: &Unit,
-    there: &HashMap<(i64, i32, String), store::offerings::Known>,
-    faults: &mut Faults,
-) {
+fn refuse_small_rooms(unit: &Unit, there: &HashMap<(i64, i32, String), store::offerings::Known>, faults: &mut Faults) {
     let Node::There(id) = unit.node else { return };
     for offering in &unit.offerings {
         let Some(capacity) = offering.capacity.filter(|capacity| *capacity > 0) else { continue };
@@ -474,7 +477,8 @@ impl<'r> Plan<'r> {
         store::units::remove_prerequisites(tx, &self.prerequisites_gone).await?;
         store::units::add_prerequisites(tx, &self.prerequisites.iter().filter_map(pair).collect::<Vec<_>>()).await?;
         store::units::remove_anti_requisites(tx, &self.anti_requisites_gone).await?;
-        store::units::add_anti_requisites(tx, &self.anti_requisites.iter().filter_map(pair).collect::<Vec<_>>()).await?;
+        store::units::add_anti_requisites(tx, &self.anti_requisites.iter().filter_map(pair).collect::<Vec<_>>())
+            .await?;
         let offerings: Vec<store::offerings::New> = self
             .offerings
             .iter()

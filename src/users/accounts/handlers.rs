@@ -11,16 +11,17 @@ use super::register::{REFUSALS, merged, refuse_taken};
 use super::standing::Standing;
 use super::store::{self, ConvenedUnit};
 use super::user::{User, UserRow};
-use crate::access::throttle::{self, Bucket};
+use crate::access::throttle::{self, Attempt};
 use crate::access::{Actor, Permission, UserType, may, passwords};
 use crate::app::AppState;
+use crate::audit;
+use crate::db::{self, Reading};
 use crate::files::{Accepts, Upload};
 use crate::http::{
     Answer, Bare, Changes, Done, Faults, IfMatch, Json, NoContent, PathId, Problem, Resource, Shown, Sight, find,
 };
 use crate::ids::Id;
 use crate::users::sessions;
-use crate::{audit, db};
 
 /// What can be written of a user: the profile by the person, all of it by an administrator. What is not the caller's to
 /// write is ignored.
@@ -53,8 +54,7 @@ pub(super) struct NewPassword {
 }
 
 /// `GET /api/users/users/me/`
-pub(super) async fn me(actor: Actor<may::BeSignedIn>, State(app): State<AppState>) -> Answer<Shown<Me>> {
-    let mut conn = app.db.acquire().await?;
+pub(super) async fn me(actor: Actor<may::BeSignedIn>, mut conn: Reading) -> Answer<Shown<Me>> {
     let row = find::<User>(&mut conn, &actor, actor.id(), Sight::Any).await?;
     let convenes = row.standing.user_type == UserType::UnitConvenor;
     let units = if convenes { Some(store::units_convened_by(&mut *conn, actor.id()).await?) } else { None };
@@ -64,10 +64,9 @@ pub(super) async fn me(actor: Actor<may::BeSignedIn>, State(app): State<AppState
 /// `GET /api/users/users/{id}/`
 pub(super) async fn show_one(
     actor: Actor<may::ReadUsers>,
-    State(app): State<AppState>,
+    mut conn: Reading,
     PathId(id): PathId,
 ) -> Answer<Shown<User>> {
-    let mut conn = app.db.acquire().await?;
     let row = find::<User>(&mut conn, &actor, id, Sight::Visible).await?;
     Shown::with(&User::shown(row, &actor))
 }
@@ -185,19 +184,30 @@ async fn store_change(
         standing.check(&mut faults);
     }
     faults.check()?;
+    if before.standing.is_active && !standing.is_active {
+        refuse_own(actor, before.id)?;
+    }
     refuse_taken(tx, &standing, Some(before.id)).await?;
     store::replace(tx, actor.id(), before.id, &standing, &profile)
         .await
         .map_err(|error| Problem::from(error).explained(REFUSALS))?;
-    if standing.user_type == UserType::Student {
+    if standing.user_type == UserType::Student && before.standing.user_type != UserType::Student {
         store::make_student(tx, Some(actor.id()), before.id).await?;
     }
-    if !standing.is_active {
+    if before.standing.is_active && !standing.is_active {
         sessions::revoke_all(tx, before.id, None, "deactivated").await?;
     }
     let (old, new) = (merged(&before.standing, &before.profile)?, merged(&standing, &profile)?);
     audit::record(tx, actor, "update", "user", Some(before.id), &old, &new).await?;
     Shown::with(&User::shown(find::<User>(tx, actor, before.id, Sight::Any).await?, actor))
+}
+
+/// Nobody shuts themselves out: with the last administrator the way back would be gone.
+fn refuse_own<P>(actor: &Actor<P>, id: Id) -> Answer<()> {
+    if id == actor.id() {
+        return Err(Problem::conflict("own_account", "You cannot deactivate your own account."));
+    }
+    Ok(())
 }
 
 /// `DELETE /api/users/users/{id}/`
@@ -216,9 +226,7 @@ pub(super) async fn deactivate(
             let row = find::<User>(tx, actor, id, Sight::Visible).await?;
             let admin = actor.require::<may::ManageUsers>()?;
             condition.holds_for(&User::shown(row, &admin))?;
-            if id == admin.id() {
-                return Err(Problem::conflict("own_account", "You cannot deactivate your own account."));
-            }
+            refuse_own(&admin, id)?;
             if !store::set_active(tx, admin.id(), id, false).await? {
                 return Err(Problem::absent());
             }
@@ -266,7 +274,7 @@ pub(super) async fn change_password(
     State(app): State<AppState>,
     Json(sent): Json<NewPassword>,
 ) -> Answer<NoContent> {
-    let owner = store::owner(&app.db, actor.id()).await?;
+    let owner = store::owner(&mut *app.db.acquire().await?, actor.id()).await?;
     let mut faults = Faults::default();
     faults.unless(!sent.current_password.is_empty(), "current_password", "This field is required.");
     passwords::check(&mut faults, "new_password", &sent.new_password, &owner.about());
@@ -274,16 +282,14 @@ pub(super) async fn change_password(
 
     // Whoever holds a stolen token guesses here no faster than at the door.
     let place = app.hasher.place()?;
-    let buckets = Bucket::of_log_in(&format!("#{}", actor.id()), actor.origin.ip, true);
-    throttle::take(&app.db, &buckets).await?;
-    if !app.hasher.verify(place, sent.current_password, Some(owner.password_hash)).await? {
+    let attempt = Attempt::new(&format!("#{}", actor.id()), actor.origin.ip, true);
+    if !throttle::guess(&app, &attempt, place, sent.current_password, Some(owner.password_hash)).await? {
         return Err(Problem::invalid("current_password", "This is not your current password."));
     }
     let hash = app.hasher.hash(sent.new_password).await?;
-    let (actor, buckets, hash) = (&actor, &buckets, hash.as_str());
+    let (actor, hash) = (&actor, hash.as_str());
     db::write(&app.db, |tx, _| {
         Box::pin(async move {
-            throttle::give_back(tx, buckets).await?;
             store::lock(tx, actor.id()).await?;
             store::set_password(tx, actor.id(), hash).await?;
             sessions::revoke_all(tx, actor.id(), Some(actor.session()), "the password was changed").await?;
@@ -301,10 +307,10 @@ pub(super) async fn profile_image(
     State(app): State<AppState>,
     upload: Upload,
 ) -> Answer<Done<User>> {
-    let file = upload.file("file")?;
+    let file = app.files.accept(upload.file("file")?, Accepts::Images).await?;
     // The bytes stay only when their row does; the picture before goes only then.
     let kept = std::sync::Mutex::new(Vec::new());
-    let (actor, state, keep) = (&actor, &app, &kept);
+    let (actor, state, file, keep) = (&actor, &app, &file, &kept);
     let answer = upload
         .repeat
         .write(
@@ -314,11 +320,12 @@ pub(super) async fn profile_image(
             |tx, _| {
                 Box::pin(async move {
                     store::lock(tx, actor.id()).await?;
-                    let stored = state.files.put(tx, actor.id(), file, Accepts::Images, true).await?;
+                    let stored = state.files.put(tx, actor.id(), file, true).await?;
                     let before = store::set_image(tx, actor.id(), stored.id).await?;
-                    let details = json!({ "file": stored.id });
                     let id = actor.id();
-                    audit::note(tx, Some(id), &actor.origin, "set_profile_image", "user", Some(id), &details).await?;
+                    let old = json!({ "profile_image": before.as_ref().map(|before| before.id) });
+                    let new = json!({ "profile_image": stored.id });
+                    audit::record(tx, actor, "set_profile_image", "user", Some(id), &old, &new).await?;
                     keep.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((stored, before));
                     Done::with(&User::shown(find::<User>(tx, actor, id, Sight::Any).await?, actor))
                 })
@@ -328,8 +335,8 @@ pub(super) async fn profile_image(
     let stored = kept.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
     if let Some((stored, before)) = stored {
         stored.keep();
-        if let Some(name) = before {
-            app.files.discard_public(&name).await;
+        if let Some(before) = before {
+            app.files.discard_public(&before.name).await;
         }
     }
     Ok(answer)

@@ -153,7 +153,7 @@ pub(super) async fn replace(
 pub(crate) async fn make_student(tx: &mut PgConnection, author: Option<Id>, user: Id) -> sqlx::Result<()> {
     sqlx::query!(
         "insert into student_profiles (user_id, student_id, created_by, updated_by)
-         select $1, 'S-' || lpad($1::bigint::text, 8, '0'), $2, $2
+         select $1, 'S-' || lpad($1::bigint::text, greatest(8, length($1::bigint::text)), '0'), $2, $2
           where not exists (select from student_profiles
                              where user_id = $1
                                and deleted_at is null)",
@@ -271,15 +271,24 @@ pub(crate) async fn set_password(tx: &mut PgConnection, id: Id, hash: &str) -> s
     Ok(())
 }
 
-/// Puts a picture in the place of the one before, whose name on the disk it returns.
-pub(super) async fn set_image(tx: &mut PgConnection, id: Id, file: Id) -> sqlx::Result<Option<String>> {
-    let before = sqlx::query_scalar!(
-        "update stored_files f
+/// The picture that another took the place of.
+pub(super) struct FormerImage {
+    pub(super) id: Id,
+    /// On the disk.
+    pub(super) name: String,
+}
+
+/// Puts a picture in the place of the one before, which it returns.
+pub(super) async fn set_image(tx: &mut PgConnection, id: Id, file: Id) -> sqlx::Result<Option<FormerImage>> {
+    let before = sqlx::query_as!(
+        FormerImage,
+        r#"update stored_files f
             set deleted_at = rule_now()
            from users u
           where u.id = $1
             and f.id = u.profile_image_id
-        returning f.name",
+            and f.deleted_at is null
+        returning f.id as "id: Id", f.name"#,
         id.0
     )
     .fetch_optional(&mut *tx)

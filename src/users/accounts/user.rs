@@ -36,7 +36,7 @@ pub struct User {
 
 /// What only the person and holders of `users.read_private` see.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Private {
+pub(super) struct Private {
     phone_number: String,
     address_line1: String,
     address_line2: String,

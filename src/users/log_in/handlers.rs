@@ -7,7 +7,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::store::{self, Account};
-use crate::access::throttle::{self, Bucket};
+use crate::access::throttle::{self, Attempt};
 use crate::access::tokens::{self, Kind};
 use crate::access::{Public, passwords};
 use crate::app::AppState;
@@ -20,9 +20,9 @@ use crate::{audit, db};
 #[serde(default)]
 #[derive(Default)]
 pub(super) struct Credentials {
-    /// Without regard to case.
+    /// The mail address without regard to case, or the user name.
     email: String,
-    /// The user name, or the mail address.
+    /// The same, for who sends it under this name.
     username: String,
     password: String,
 }
@@ -84,8 +84,8 @@ pub(super) async fn log_in_compat(
 
 /// The same answer, in the same time, for an unknown account, a wrong password and an inactive account.
 async fn enter(app: &AppState, origin: &Origin, credentials: Credentials) -> Answer<Done<Pair>> {
-    let by_email = !credentials.email.trim().is_empty();
-    let name = if by_email { credentials.email.trim() } else { credentials.username.trim() }.to_owned();
+    let sent = [credentials.email.trim(), credentials.username.trim()];
+    let name = sent.into_iter().find(|name| !name.is_empty()).unwrap_or_default().to_owned();
     let mut faults = Faults::default();
     faults.unless(!name.is_empty(), "email", "This field is required.");
     faults.unless(!credentials.password.is_empty(), "password", "This field is required.");
@@ -93,55 +93,48 @@ async fn enter(app: &AppState, origin: &Origin, credentials: Credentials) -> Ans
 
     // A place first: whoever is refused for lack of one has not used up an attempt.
     let place = app.hasher.place()?;
-    let account = store::account(&app.db, &name, by_email, &throttle::address_hash(origin.ip)).await?;
-    let known_address = account.as_ref().is_some_and(|account| account.known_address);
-    let subject = account.as_ref().map_or_else(|| name.to_lowercase(), |account| format!("#{}", account.id));
-    let buckets = Bucket::of_log_in(&subject, origin.ip, known_address);
-    throttle::take(&app.db, &buckets).await?;
-
-    let hash = account.as_ref().map(|account| account.password_hash.clone());
-    let fits = match app.hasher.verify(place, credentials.password.clone(), hash).await {
-        Ok(fits) => fits,
-        Err(busy) => {
-            let buckets = &buckets;
-            db::write(&app.db, |tx, _| Box::pin(throttle::give_back(tx, buckets))).await?;
-            return Err(busy);
-        }
-    };
-    match account {
-        Some(account) if fits && account.is_active => {
-            let dated = passwords::is_dated(&account.password_hash);
-            let new_hash = if dated { app.hasher.hash(credentials.password).await.ok() } else { None };
-            open_session(app, origin, &account, &buckets, new_hash.as_deref()).await
-        }
-        _ => {
-            tracing::info!(ip = %origin.ip, "a log-in failed");
-            Err(Problem::new(
-                StatusCode::UNAUTHORIZED,
-                "no_active_account",
-                "No active account found with the given credentials",
-            ))
+    let account = store::account(&mut *app.db.acquire().await?, &name, &throttle::address_hash(origin.ip)).await?;
+    let from_known = account.as_ref().is_some_and(|account| account.known_address);
+    let subject = account.as_ref().map_or_else(|| name.clone(), |account| format!("#{}", account.id));
+    let attempt = Attempt::new(&subject, origin.ip, from_known);
+    // An inactive account's password is not looked at: the right one counts as a failure, like any other.
+    let hash = account.as_ref().filter(|account| account.is_active).map(|account| account.password_hash.clone());
+    let fits = throttle::guess(app, &attempt, place, credentials.password.clone(), hash).await?;
+    if let Some(account) = account.filter(|_| fits) {
+        let dated = passwords::is_dated(&account.password_hash);
+        let new_hash = if dated { app.hasher.hash(credentials.password).await.ok() } else { None };
+        if let Some(pair) = open_session(app, origin, &account, new_hash.as_deref()).await? {
+            return Ok(pair);
         }
     }
+    tracing::info!(ip = %origin.ip, "a log-in failed");
+    Err(Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "no_active_account",
+        "No active account found with the given credentials",
+    ))
 }
 
+/// None when the account was deactivated or its password changed while we looked at the password: whoever did it has
+/// revoked all sessions, and none may come after.
 async fn open_session(
     app: &AppState,
     origin: &Origin,
     account: &Account,
-    buckets: &[Bucket],
     new_hash: Option<&str>,
-) -> Answer<Done<Pair>> {
+) -> Answer<Option<Done<Pair>>> {
     let now = app.clock.now();
     db::write(&app.db, |tx, _| {
         Box::pin(async move {
-            throttle::give_back(tx, buckets).await?;
+            if !store::enter(tx, account, new_hash).await? {
+                return Ok(None);
+            }
+            store::remember(tx, account.id, &throttle::address_hash(origin.ip)).await?;
             let session = store::next_session(tx).await?;
             let refresh = app.tokens.make(Kind::Refresh, account.id, session, now)?;
             store::open(tx, session, account.id, &tokens::hash(&refresh), origin).await?;
-            store::remember(tx, account.id, &throttle::address_hash(origin.ip), new_hash).await?;
             audit::note(tx, Some(account.id), origin, "log_in", "session", Some(session), &json!({})).await?;
-            Done::with(&Pair { access: app.tokens.make(Kind::Access, account.id, session, now)?, refresh })
+            Done::with(&Pair { access: app.tokens.make(Kind::Access, account.id, session, now)?, refresh }).map(Some)
         })
     })
     .await
@@ -157,26 +150,26 @@ pub(super) async fn refresh(
     let claims = app.tokens.refresh(&sent.refresh, now)?;
     let hash = tokens::hash(&sent.refresh);
     if !app.config.refresh_rotation {
-        if !store::refresh(&app.db, claims.session, claims.user_id, &hash).await? {
+        if !store::refresh(&mut *app.db.acquire().await?, claims.session, claims.user_id, &hash).await? {
             return Err(Problem::bad_token());
         }
         let access = app.tokens.make(Kind::Access, claims.user_id, claims.session, now)?;
         return Done::with(&Refreshed { access, refresh: None });
     }
     let new = app.tokens.make(Kind::Refresh, claims.user_id, claims.session, now)?;
-    if store::rotate(&app.db, claims.session, claims.user_id, &hash, &tokens::hash(&new)).await? {
+    if store::rotate(&mut *app.db.acquire().await?, claims.session, claims.user_id, &hash, &tokens::hash(&new)).await? {
         let access = app.tokens.make(Kind::Access, claims.user_id, claims.session, now)?;
         return Done::with(&Refreshed { access, refresh: Some(new) });
     }
     // A token of ours that was exchanged before: it is in two hands, and one of them is a thief's.
-    store::revoke(&app.db, claims.session, "a refresh token was used twice").await?;
+    store::revoke(&mut *app.db.acquire().await?, claims.session, "a refresh token was used twice").await?;
     Err(Problem::bad_token())
 }
 
 /// `POST /api/token/verify/`
 pub(super) async fn verify(_: Public, State(app): State<AppState>, Json(sent): Json<Token>) -> Answer<Done<Good>> {
     let claims = app.tokens.read(&sent.token, app.clock.now()).ok_or_else(Problem::bad_token)?;
-    if store::is_live(&app.db, claims.session, claims.user_id).await? {
+    if store::is_live(&mut *app.db.acquire().await?, claims.session, claims.user_id).await? {
         return Done::with(&Good {});
     }
     Err(Problem::bad_token())

@@ -4,39 +4,35 @@ use sqlx::{PgConnection, PgExecutor};
 
 use crate::access::tokens::REFRESH_HOURS;
 use crate::http::Origin;
-use crate::ids::Id;
+use crate::ids::{Id, Moment};
 
 /// What logging in needs to know of an account.
 pub(super) struct Account {
     pub(super) id: Id,
     pub(super) password_hash: String,
     pub(super) is_active: bool,
+    pub(super) password_changed_at: Moment,
     /// Whether the account has logged in from this address before.
     pub(super) known_address: bool,
 }
 
-/// The account of a mail address or, unless `by_email`, of a user name; an address goes before a name.
-pub(super) async fn account(
-    db: impl PgExecutor<'_>,
-    name: &str,
-    by_email: bool,
-    address: &[u8],
-) -> sqlx::Result<Option<Account>> {
+/// The account of a mail address or a user name; an address goes before a name.
+pub(super) async fn account(db: impl PgExecutor<'_>, name: &str, address: &[u8]) -> sqlx::Result<Option<Account>> {
     sqlx::query_as!(
         Account,
         r#"select u.id as "id: Id",
                   u.password_hash,
                   u.is_active,
+                  u.password_changed_at as "password_changed_at: Moment",
                   exists (select from login_addresses a
                            where a.user_id = u.id
-                             and a.address_hash = $3) as "known_address!"
+                             and a.address_hash = $2) as "known_address!"
              from users u
             where lower(u.email) = lower($1)
-               or (not $2 and lower(u.username) = lower($1))
+               or lower(u.username) = lower($1)
             order by lower(u.email) = lower($1) desc, u.id
             limit 1"#,
         name,
-        by_email,
         address
     )
     .fetch_optional(db)
@@ -71,22 +67,26 @@ pub(super) async fn open(
     Ok(())
 }
 
-/// Remembers the address and the time of a log-in, and a hash that was made anew.
-pub(super) async fn remember(
-    tx: &mut PgConnection,
-    user: Id,
-    address: &[u8],
-    new_hash: Option<&str>,
-) -> sqlx::Result<()> {
-    sqlx::query!(
+/// Notes the time of a log-in, and a hash that was made anew. Locks the account; false when it is not as it was read any
+/// more: deactivated, or with another password.
+pub(super) async fn enter(tx: &mut PgConnection, account: &Account, new_hash: Option<&str>) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
         "update users
-            set last_login = rule_now(), password_hash = coalesce($2, password_hash)
-          where id = $1",
-        user.0,
+            set last_login = rule_now(), password_hash = coalesce($3, password_hash)
+          where id = $1
+            and is_active
+            and password_changed_at = $2",
+        account.id.0,
+        account.password_changed_at.0,
         new_hash
     )
-    .execute(&mut *tx)
+    .execute(tx)
     .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Remembers the address of a log-in.
+pub(super) async fn remember(tx: &mut PgConnection, user: Id, address: &[u8]) -> sqlx::Result<()> {
     sqlx::query!(
         "insert into login_addresses (user_id, address_hash)
          values ($1, $2)

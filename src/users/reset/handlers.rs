@@ -75,8 +75,8 @@ pub(super) async fn confirm(
     let token_hash = tokens::hash(&sent.token);
     let bad_link =
         || Problem::invalid("token", "This link is not valid: it was used, is older than an hour, or was cut off.");
-    let user = store::holder(&app.db, &token_hash).await?.ok_or_else(bad_link)?;
-    let owner = accounts::owner(&app.db, user).await?;
+    let user = store::holder(&mut *app.db.acquire().await?, &token_hash).await?.ok_or_else(bad_link)?;
+    let owner = accounts::owner(&mut *app.db.acquire().await?, user).await?;
     let mut faults = Faults::default();
     passwords::check(&mut faults, "new_password", &sent.new_password, &owner.about());
     faults.check()?;

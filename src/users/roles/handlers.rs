@@ -5,7 +5,7 @@ use sqlx::{FromRow, PgConnection};
 use utoipa::ToSchema;
 
 use super::store;
-use crate::access::{Actor, Permission, Viewer, may, parse};
+use crate::access::{Actor, Grants, Permission, Reach, UserType, Viewer, may, parse};
 use crate::http::{Answer, Faults, Listed, Listing, Ordering, Refusal, Resource, Target, Writable};
 use crate::ids::{Id, Moment};
 
@@ -34,6 +34,17 @@ pub(super) struct RoleFields {
 /// `GET /api/users/permissions/`
 pub(super) async fn permissions(_: Actor<may::ManageRoles>) -> Answer<Listed<String>> {
     Listed::whole(&Permission::ALL.iter().map(|permission| permission.code().to_owned()).collect::<Vec<_>>())
+}
+
+/// Whether this is a permission, and its scope one that some user type has it with. Handlers tell no other scope from
+/// everything: a `roles.manage:own` would write all roles.
+fn is_known(spelt: &str) -> bool {
+    let narrower = [UserType::Student, UserType::Staff, UserType::UnitConvenor, UserType::Auditor, UserType::Parent]
+        .map(|user_type| Grants::of(user_type, false, false));
+    parse(spelt).is_some_and(|(permission, scope)| {
+        scope == Reach::ALL
+            || narrower.iter().map(|grants| grants.reach(permission)).any(|has| !has.is_all() && has.covers(scope))
+    })
 }
 
 impl Resource for Role {
@@ -88,7 +99,7 @@ impl Writable for Role {
         faults.name("name", &fields.name, 255);
         faults.text("description", &fields.description, 20_000);
         for spelt in &fields.permissions {
-            faults.unless(parse(spelt).is_some(), "permissions", format!("There is no permission `{spelt}`."));
+            faults.unless(is_known(spelt), "permissions", format!("There is no permission `{spelt}`."));
         }
         faults.unless(fields.permissions.len() <= 200, "permissions", "At most 200 permissions fit into a role.");
         faults.check()

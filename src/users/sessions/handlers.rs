@@ -9,9 +9,10 @@ use utoipa::ToSchema;
 use super::store;
 use crate::access::{Actor, Permission, Viewer, may};
 use crate::app::AppState;
+use crate::audit;
+use crate::db::{self, Reading};
 use crate::http::{Answer, Asked, Filter, Kind, Listed, Listing, NoContent, Ordering, PathId, Problem, Resource};
 use crate::ids::{Id, Moment};
-use crate::{audit, db};
 
 /// A live session.
 #[derive(Debug, FromRow, Serialize, ToSchema)]
@@ -64,11 +65,10 @@ impl Resource for Session {
 /// `GET /api/users/sessions/`
 pub(super) async fn list(
     actor: Actor<may::ManageSessions>,
-    State(app): State<AppState>,
+    mut conn: Reading,
     mut asked: Asked<Session>,
 ) -> Answer<Listed<Session>> {
     asked.narrow("user", actor.id());
-    let mut conn = app.db.acquire().await?;
     asked.page(&mut conn, &actor).await
 }
 

@@ -105,7 +105,7 @@ impl Resource for StudentProfile {
     }
 
     fn shown(row: Self, _: &Viewer) -> Self {
-        Self { current_gpa: row.current_gpa.map(|gpa| gpa.round_dp(2)), ..row }
+        row
     }
 }
 

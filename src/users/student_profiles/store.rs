@@ -6,7 +6,7 @@ use super::handlers::StudentProfileFields;
 use crate::ids::Id;
 
 /// The columns of a student profile. The GPA is sum(grade point × credit points) / sum(credit points) over completed
-/// and failed units with a grade, as domain rules have it; every transcript row has one.
+/// and failed units with a grade, to two decimals; a transcript row is such a unit, and every one has a grade.
 pub(super) const SELECT: &str = "
 select sp.id,
        sp.user_id as \"user\",
@@ -14,7 +14,7 @@ select sp.id,
        sp.enrollment_date,
        sp.expected_graduation,
        sp.course_id as course,
-       (select sum(t.grade_point * t.credit_points) / nullif(sum(t.credit_points), 0)
+       (select round(sum(t.grade_point * t.credit_points) / nullif(sum(t.credit_points), 0), 2)
           from transcripts t
          where t.student_id = sp.user_id
            and t.deleted_at is null) as current_gpa,
@@ -37,8 +37,9 @@ pub(super) async fn add(tx: &mut PgConnection, author: Id, profile: &StudentProf
     sqlx::query_scalar!(
         r#"insert into student_profiles (user_id, student_id, enrollment_date, expected_graduation, course_id,
                                          academic_status, created_by, updated_by)
-           values ($1, coalesce(nullif($2, ''), 'S-' || lpad($1::bigint::text, 8, '0')), coalesce($3, rule_now()::date), $4,
-                   $5, $6, $7, $7)
+           values ($1,
+                   coalesce(nullif($2, ''), 'S-' || lpad($1::bigint::text, greatest(8, length($1::bigint::text)), '0')),
+                   coalesce($3, rule_now()::date), $4, $5, $6, $7, $7)
            returning id as "id: Id""#,
         profile.user as _,
         profile.student_id,

@@ -53,6 +53,8 @@ pub(crate) struct TestServer {
     pub(crate) base: String,
     /// Told to stop the server.
     pub(crate) stop: CancellationToken,
+    /// Tells that it has.
+    pub(crate) stopped: CancellationToken,
 }
 
 /// A further server that is not started yet.
@@ -108,7 +110,7 @@ impl TestServer {
 struct End {
     stop: CancellationToken,
     served: JoinHandle<()>,
-    pool: PgPool,
+    pool: db::Pool,
 }
 
 impl TestApp {
@@ -395,7 +397,7 @@ impl Drop for TestApp {
                 stop.cancel();
                 // A server that a test has left with a stuck request is not waited for.
                 let _stopped = tokio::time::timeout(Duration::from_secs(5), served).await;
-                let _closed = tokio::time::timeout(Duration::from_secs(5), pool.close()).await;
+                pool.close();
             }
             if let Some(database) = database {
                 database.remove().await;
@@ -441,22 +443,24 @@ async fn launch(
 ) -> (TestServer, End) {
     let launched = runtime().spawn(async move {
         telemetry::start(&config);
-        let pool = db::pool(&config, options);
+        let pool = db::pool(&config, options).unwrap();
         let state = AppState::new(config, pool.clone(), clock).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let base = format!("http://{address}");
         let stop = CancellationToken::new();
         let beside = with_background.then(|| background::start(&state, &stop));
-        let (app, told) = (router(&state), stop.clone());
+        let stopped = CancellationToken::new();
+        let (app, told, tells) = (router(&state), stop.clone(), stopped.clone());
         let served = tokio::spawn(async move {
             serve::serve(listener, app, limits, told).await;
+            tells.cancel();
             if let Some(beside) = beside {
                 beside.wait().await;
             }
         });
         let end = End { stop: stop.clone(), served, pool };
-        (TestServer { state, base, stop }, end)
+        (TestServer { state, base, stop, stopped }, end)
     });
     launched.await.unwrap()
 }

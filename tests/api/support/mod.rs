@@ -50,10 +50,12 @@
 pub(crate) mod app;
 mod cluster;
 pub(crate) mod fixtures;
+mod golden;
 pub(crate) mod people;
 mod proxy;
 
 pub(crate) use app::{NOW, TestApp, TestServer, invariants};
 pub(crate) use cluster::EmptyDatabase;
+pub(crate) use golden::assert_golden;
 pub(crate) use people::{PASSWORD, Person, Reply, Sender, Upload};
 pub(crate) use proxy::Proxy;

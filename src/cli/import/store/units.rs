@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 
-use super::CHUNK;
+use super::{CHUNK, column};
 use crate::cli::import::report::Progress;
 
 /// A unit that is there.

@@ -1,0 +1,172 @@
+//! The schema's history, forwards and back, alone and with others.
+
+use std::time::{Duration, Instant};
+
+use sqlx::migrate::Migrate as _;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
+use swincms::migrate;
+
+use crate::support::{EmptyDatabase, TestApp, invariants};
+
+async fn connect(options: &PgConnectOptions) -> PgConnection {
+    PgConnection::connect_with(options).await.unwrap()
+}
+
+/// Everything that migrations have made, a line each; what PostgreSQL and its extensions bring is not theirs.
+async fn schema(options: &PgConnectOptions) -> Vec<String> {
+    let sql = "
+        with ours as (
+            select c.oid, c.relname, c.relkind
+            from pg_class c
+            where c.relnamespace = 'public'::regnamespace
+              and c.relname not like '\\_sqlx%'
+              and not exists (select from pg_depend d where d.objid = c.oid and d.deptype = 'e')
+        )
+        select 'column ' || o.relname || '.' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod)
+               || ' ' || a.attnotnull || ' ' || a.attidentity::text || ' '
+               || coalesce(pg_get_expr(d.adbin, d.adrelid), '')
+        from ours o
+        join pg_attribute a on a.attrelid = o.oid and a.attnum > 0 and not a.attisdropped
+        left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+        where o.relkind in ('r', 'v', 'm', 'p')
+        union all
+        select 'index ' || pg_get_indexdef(o.oid) from ours o where o.relkind = 'i'
+        union all
+        select 'sequence ' || o.relname from ours o where o.relkind = 'S'
+        union all
+        select 'constraint ' || o.relname || '.' || c.conname || ' ' || pg_get_constraintdef(c.oid)
+        from ours o
+        join pg_constraint c on c.conrelid = o.oid
+        union all
+        select 'trigger ' || pg_get_triggerdef(t.oid)
+        from ours o
+        join pg_trigger t on t.tgrelid = o.oid
+        where not t.tgisinternal
+        union all
+        select 'function ' || pg_get_functiondef(p.oid)
+        from pg_proc p
+        where p.pronamespace = 'public'::regnamespace
+          and not exists (select from pg_depend d where d.objid = p.oid and d.deptype = 'e')
+        union all
+        select 'type ' || t.typname
+        from pg_type t
+        where t.typnamespace = 'public'::regnamespace
+          and t.typtype in ('e', 'd', 'r')
+          and not exists (select from pg_depend d where d.objid = t.oid and d.deptype = 'e')
+        order by 1";
+    let mut conn = connect(options).await;
+    conn.fetch_all(sql).await.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+#[tokio::test]
+async fn every_migration_can_be_taken_back_with_data_in_the_tables_and_run_again() {
+    let app = TestApp::start().await;
+    let (student, convenor) = (app.student().await, app.convenor().await);
+    app.admin().await;
+    app.course().await;
+    let offering = app.offering_of(app.unit_of(convenor.id).await, 3).await;
+    app.enrollment(student.id, offering, "COMPLETED").await;
+    app.enrollment(student.id, app.offering(0).await, "WITHDRAWN").await;
+    app.db.execute("insert into audit_log (user_id, action) values (1, 'test')").await.unwrap();
+    app.db.execute("insert into throttle_buckets values ('test', 1, now())").await.unwrap();
+    let options = app.options();
+    let before = schema(&options).await;
+    assert!(before.len() > 500, "only {} things are in the schema", before.len());
+
+    let steps = migrate::status(&options).await.unwrap();
+    assert!(steps.iter().all(|step| step.applied));
+    for step in steps.iter().rev() {
+        let undone = migrate::revert(&options, 1).await.unwrap_or_else(|error| panic!("{}: {error:#}", step.version));
+        assert_eq!(undone.iter().map(|step| step.version).collect::<Vec<_>>(), [step.version]);
+    }
+    assert_eq!(schema(&options).await, [""; 0], "the down files leave something");
+    assert!(migrate::revert(&options, 1).await.unwrap_err().to_string().contains("only 0 migrations have run"));
+
+    migrate::up(&options).await.unwrap();
+    assert_eq!(schema(&options).await, before);
+}
+
+#[tokio::test]
+async fn processes_that_start_at_once_run_each_migration_once() {
+    let empty = EmptyDatabase::create().await;
+    let options = empty.options();
+    let up = || migrate::up(&options);
+    let (one, two, three) = tokio::join!(up(), up(), up());
+    for done in [one, two, three] {
+        done.unwrap();
+    }
+    let mut conn = connect(&options).await;
+    let sql = "select version, success from _sqlx_migrations order by version";
+    let ran: Vec<(i64, bool)> = conn.fetch_all(sql).await.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect();
+    let known: Vec<(i64, bool)> =
+        migrate::status(&options).await.unwrap().iter().map(|step| (step.version, true)).collect();
+    assert_eq!(ran, known);
+}
+
+#[tokio::test]
+async fn whoever_waits_for_another_ones_migration_goes_on_when_that_one_is_done() {
+    let empty = EmptyDatabase::create().await;
+    let options = empty.options();
+    let mut other = connect(&options).await;
+    other.lock().await.unwrap();
+    let (done, ()) = tokio::join!(migrate::up(&options), async {
+        until_someone_waits(&options).await;
+        other.unlock().await.unwrap();
+    });
+    done.unwrap();
+}
+
+#[tokio::test]
+async fn a_lock_that_is_never_given_back_ends_in_a_message_that_says_what_to_do() {
+    let empty = EmptyDatabase::create().await;
+    let options = empty.options();
+    let mut other = connect(&options).await;
+    other.lock().await.unwrap();
+    let error = migrate::up_within(Duration::from_millis(50), &options).await.unwrap_err().to_string();
+    assert!(error.contains("blocked") && error.contains("pg_stat_activity"), "{error}");
+    assert_eq!(schema(&options).await, [""; 0]);
+
+    // Blocked by somebody's long transaction instead: the schema stays as it was before the migration.
+    other.unlock().await.unwrap();
+    migrate::up(&options).await.unwrap();
+    let before = schema(&options).await;
+    migrate::revert(&options, 1).await.unwrap();
+    let last_gone = schema(&options).await;
+    other.execute("begin; lock table users in access exclusive mode").await.unwrap();
+    let error = migrate::up_within(Duration::from_millis(50), &options).await.unwrap_err().to_string();
+    assert!(error.contains("blocked"), "{error}");
+    other.execute("rollback").await.unwrap();
+    assert_eq!(schema(&options).await, last_gone);
+    migrate::up(&options).await.unwrap();
+    assert_eq!(schema(&options).await, before);
+}
+
+#[tokio::test]
+async fn a_fresh_database_keeps_every_invariant() {
+    let app = TestApp::start().await;
+    assert!(invariants().count() > 20);
+    app.check_invariants().await;
+}
+
+#[tokio::test]
+async fn an_invariant_that_is_broken_is_found() {
+    let app = TestApp::start().await;
+    app.offering(3).await;
+    app.db.execute("update offerings set current_enrollment = 1").await.unwrap();
+    let mut broken = 0;
+    for query in invariants() {
+        broken += usize::from(!app.db.fetch_all(AssertSqlSafe(query)).await.unwrap().is_empty());
+    }
+    assert_eq!(broken, 1);
+}
+
+async fn until_someone_waits(options: &PgConnectOptions) {
+    let mut conn = connect(options).await;
+    let started = Instant::now();
+    let sql = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    while conn.fetch_one(sql).await.unwrap().get::<i64, _>(0) == 0 {
+        assert!(started.elapsed() < Duration::from_secs(10), "nobody waits");
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,0 +1,216 @@
+//! The OpenAPI document says what the route table says, and its page needs nobody else's server.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use swincms::app::routes;
+
+use crate::support::{Sender, TestApp, assert_golden};
+
+const METHODS: [&str; 8] = ["get", "post", "put", "patch", "delete", "head", "options", "trace"];
+
+async fn document() -> Value {
+    let app = TestApp::start().await;
+    app.anonymous().get("/api/schema/").await.expect(200).clone()
+}
+
+/// Each operation with its path and method.
+fn operations(document: &Value) -> impl Iterator<Item = (&str, &str, &Value)> {
+    document["paths"].as_object().unwrap().iter().flat_map(|(path, item)| {
+        let members = item.as_object().unwrap().iter();
+        members
+            .filter(|(method, _)| METHODS.contains(&method.as_str()))
+            .map(move |(method, operation)| (path.as_str(), method.as_str(), operation))
+    })
+}
+
+/// Calls `look` for every value in the document.
+fn everywhere<'a>(value: &'a Value, look: &mut impl FnMut(&'a Value)) {
+    look(value);
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| everywhere(item, look)),
+        Value::Object(members) => members.values().for_each(|member| everywhere(member, look)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[tokio::test]
+async fn the_document_names_exactly_the_routes() {
+    let document = document().await;
+    assert_eq!(document["openapi"], "3.1.0");
+    let named: Vec<String> =
+        operations(&document).map(|(path, method, _)| format!("{} {path}", method.to_uppercase())).collect();
+    let table = routes();
+    let mut there: Vec<String> = table.lines().iter().map(|route| format!("{} {}", route.method, route.path)).collect();
+    there.sort();
+    // The document can name an operation only once: a doubled route shows as one too many.
+    let mut named_sorted = named;
+    named_sorted.sort();
+    assert_eq!(named_sorted, there);
+}
+
+#[tokio::test]
+async fn the_document_is_the_golden_file() {
+    let document = document().await;
+    assert_golden("openapi.json", &(serde_json::to_string_pretty(&document).unwrap() + "\n"));
+}
+
+#[tokio::test]
+async fn operation_ids_are_unique_and_so_are_the_names_of_schemas() {
+    let document = document().await;
+    let mut places: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (path, method, operation) in operations(&document) {
+        let id = operation["operationId"].as_str().unwrap();
+        places.entry(id).or_default().push(format!("{method} {path}"));
+    }
+    places.retain(|_, places| places.len() > 1);
+    assert!(places.is_empty(), "operations share an operationId: {places:#?}");
+
+    let names = document["components"]["schemas"].as_object().unwrap().keys();
+    let plain = |name: &&String| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    let (_, odd): (Vec<_>, Vec<_>) = names.partition(plain);
+    assert!(odd.is_empty(), "types share a schema name, or have one that the specification does not allow: {odd:?}");
+}
+
+#[tokio::test]
+async fn every_reference_leads_to_a_schema() {
+    let document = document().await;
+    let mut targets = BTreeSet::new();
+    everywhere(&document, &mut |value| {
+        if let Some(target) = value.get("$ref") {
+            targets.insert(target.as_str().unwrap());
+        }
+    });
+    assert!(targets.len() > 1);
+    for target in &targets {
+        let pointer = target.strip_prefix('#').unwrap_or_else(|| panic!("{target} leads out of the document"));
+        assert!(document.pointer(pointer).is_some(), "{target} leads nowhere");
+    }
+}
+
+#[tokio::test]
+async fn operations_describe_their_parts() {
+    let document = document().await;
+    for (path, method, operation) in operations(&document) {
+        let what = format!("{method} {path}");
+        assert!(operation["summary"].as_str().is_some_and(|says| says.ends_with('.')), "{what} has no summary");
+        let responses = operation["responses"].as_object().unwrap();
+        assert!(responses.keys().any(|status| status.starts_with(['2', '3'])), "{what} never succeeds");
+        let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+        let inside = |place: &str| -> BTreeSet<String> {
+            let of = parameters.iter().filter(|parameter| parameter["in"] == place);
+            of.map(|parameter| parameter["name"].as_str().unwrap().to_owned()).collect()
+        };
+        let variables: BTreeSet<String> = path
+            .split('/')
+            .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+            .map(|name| name.trim_start_matches('*').to_owned())
+            .collect();
+        assert_eq!(inside("path"), variables, "{what} describes other path parameters than it has");
+        let mut seen = BTreeSet::new();
+        for parameter in &parameters {
+            let key = (parameter["in"].to_string(), parameter["name"].to_string());
+            assert!(seen.insert(key), "{what} describes {} twice", parameter["name"]);
+        }
+        if method == "get" {
+            assert!(operation.get("requestBody").is_none(), "{what} asks for a body");
+        }
+    }
+}
+
+#[tokio::test]
+async fn yaml_says_the_same_as_json() {
+    let app = TestApp::start().await;
+    let nobody = app.anonymous();
+    let json = nobody.get("/api/schema/?format=json").await;
+    let yaml = nobody.get("/api/schema/?format=yaml").await;
+    assert_eq!(yaml.header("content-type"), Some("application/yaml"));
+    let read: Value = yaml_serde::from_slice(&yaml.bytes).unwrap();
+    assert_eq!(&read, json.expect(200));
+    assert_eq!(nobody.get("/api/schema/?format=toml").await.errors("format").len(), 1);
+}
+
+#[tokio::test]
+async fn redoc_leads_to_the_page() {
+    let app = TestApp::start().await;
+    let reply = app.anonymous().get("/api/redoc/").await;
+    assert!(reply.status.is_redirection());
+    assert_eq!(reply.header("location"), Some("/api/docs/"));
+}
+
+#[tokio::test]
+async fn the_page_works_without_any_other_server() {
+    let app = TestApp::start().await;
+    let nobody = app.anonymous();
+    // Relative addresses mean something else without the final slash; both forms must find their parts.
+    for page in ["/api/docs/", "/api/docs"] {
+        let reply = nobody.get(page).await;
+        let reply = match reply.header("location") {
+            Some(location) => nobody.get(location).await,
+            None => reply,
+        };
+        assert_eq!(reply.status, 200);
+        assert_eq!(reply.header("content-type"), Some("text/html"));
+        // A browser would refuse whatever this test has overlooked.
+        let policy = reply.header("content-security-policy").unwrap();
+        for directive in policy.split(';').map(str::trim) {
+            let from = directive.split_whitespace().skip(1);
+            let own = |source: &str| matches!(source, "'none'" | "'self'" | "'unsafe-inline'" | "data:");
+            assert!(from.clone().all(own), "{directive} lets in another origin");
+        }
+        let html = String::from_utf8(reply.bytes.clone()).unwrap();
+        let base = quoted_after(&html, "<base href=").pop().unwrap_or_else(|| page.to_owned());
+        assert!(!base.contains("//"));
+        let links = [quoted_after(&html, "src="), quoted_after(&html, "href=")].concat();
+        assert!(links.len() >= 3, "the page has no parts: {html}");
+        for link in links {
+            follow(&nobody, &base, &link).await;
+        }
+    }
+}
+
+/// The quoted texts that follow `word`.
+fn quoted_after(text: &str, word: &str) -> Vec<String> {
+    let after = text.split(word).skip(1);
+    let quoted = |rest: &str| {
+        let quote = rest.chars().next().filter(|sign| ['"', '\'', '`'].contains(sign))?;
+        rest[1..].split_once(quote).map(|(inside, _)| inside.to_owned())
+    };
+    after.filter_map(quoted).collect()
+}
+
+/// Gets a part of the page, and what that part gets in turn.
+async fn follow(nobody: &Sender, page: &str, link: &str) {
+    if link.starts_with("data:") || link.starts_with('#') {
+        return;
+    }
+    assert!(!link.contains("//"), "{link} is on another server");
+    // As a browser does: relative to the folder of the page.
+    let folder = page.rsplit_once('/').unwrap().0;
+    let address =
+        if link.starts_with('/') { link.to_owned() } else { format!("{folder}/{}", link.trim_start_matches("./")) };
+    let reply = nobody.get(&address).await;
+    assert_eq!(reply.status, 200, "{address}, a part of {page}, is not there");
+    let text = String::from_utf8_lossy(&reply.bytes).into_owned();
+    let media_type = reply.header("content-type").unwrap_or_default().to_owned();
+    if media_type.contains("javascript") {
+        // What the page is told to load, and what its scripts load by themselves. The page's own library fetches what
+        // it is given; a script of ours is short and names the document.
+        for fetched in quoted_after(&text, "fetch(") {
+            assert!(!fetched.contains("//"), "{address} fetches {fetched}");
+        }
+        if text.len() < 10_000 {
+            for named in [quoted_after(&text, "\"url\": "), quoted_after(&text, "url: ")].concat() {
+                assert!(!named.contains("//"), "{address} names {named}");
+                assert_eq!(nobody.get(&named).await.status, 200, "{named}, which {address} names, is not there");
+            }
+        }
+    }
+    if media_type.contains("css") {
+        for part in text.split("url(").skip(1).filter_map(|rest| rest.split_once(')')) {
+            let part = part.0.trim_matches(['"', '\'']);
+            assert!(part.starts_with("data:") || !part.contains("//"), "{address} loads {part}");
+        }
+        assert!(!text.contains("@import"), "{address} imports a style sheet");
+    }
+}

@@ -1,0 +1,233 @@
+//! The mail queue.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::mails;
+use crate::support::TestApp;
+
+/// A mail server that keeps what it is sent, and refuses recipients whom it has been told to.
+#[derive(Clone, Default)]
+struct Mailbox {
+    refused: Arc<Mutex<BTreeSet<String>>>,
+    kept: Arc<Mutex<Vec<(String, String)>>>,
+}
+
+impl Mailbox {
+    /// Its port.
+    async fn open(&self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        let own = self.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let own = own.clone();
+                tokio::spawn(async move { own.talk(stream).await });
+            }
+        });
+        port
+    }
+
+    async fn talk(&self, stream: TcpStream) -> std::io::Result<()> {
+        let (read, mut write) = stream.into_split();
+        let mut lines = BufReader::new(read).lines();
+        write.write_all(b"220 mail.example.edu\r\n").await?;
+        let mut to = String::new();
+        while let Some(line) = lines.next_line().await? {
+            let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
+            let answer = match verb.as_str() {
+                "EHLO" | "HELO" => "250 mail.example.edu\r\n",
+                "RCPT" => {
+                    to = line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
+                    if self.refused.lock().unwrap().contains(&to) { "550 no such person\r\n" } else { "250 ok\r\n" }
+                }
+                "DATA" => {
+                    write.write_all(b"354 go on\r\n").await?;
+                    let mut text = String::new();
+                    while let Some(line) = lines.next_line().await? {
+                        if line == "." {
+                            break;
+                        }
+                        text.push_str(&line);
+                        text.push('\n');
+                    }
+                    self.kept.lock().unwrap().push((to.clone(), text));
+                    "250 kept\r\n"
+                }
+                "QUIT" => {
+                    write.write_all(b"221 bye\r\n").await?;
+                    return Ok(());
+                }
+                _ => "250 ok\r\n",
+            };
+            write.write_all(answer.as_bytes()).await?;
+        }
+        Ok(())
+    }
+
+    fn recipients(&self) -> Vec<String> {
+        self.kept.lock().unwrap().iter().map(|(to, _)| to.clone()).collect()
+    }
+}
+
+async fn with_mail_server(port: &str) -> TestApp {
+    TestApp::with_background(&[("EMAIL_HOST", "127.0.0.1"), ("EMAIL_PORT", port), ("EMAIL_USE_TLS", "false")]).await
+}
+
+async fn ask(app: &TestApp, email: &str) {
+    app.anonymous().post("/api/users/password-reset/", &json!({ "email": email })).await.expect(202);
+}
+
+/// State, attempts, whether it is due again, and the error, of the mail to this address.
+async fn mail_to(app: &TestApp, email: &str) -> (String, i32, bool, String) {
+    let sql = sqlx::query!(
+        r#"select state, attempts, next_at <= now() as "due!", last_error from mail_outbox where recipient = $1"#,
+        email
+    );
+    let row = sql.fetch_one(&app.db).await.unwrap();
+    (row.state, row.attempts, row.due, row.last_error)
+}
+
+async fn until_tried(app: &TestApp, email: &str, times: i32) {
+    app.until("the mail was tried", async || {
+        let sql = sqlx::query_scalar!(
+            r#"select attempts >= $2 and leased_until is null as "tried!" from mail_outbox where recipient = $1"#,
+            email,
+            times
+        );
+        sql.fetch_one(&app.db).await.unwrap()
+    })
+    .await;
+}
+
+async fn make_due(app: &TestApp) {
+    sqlx::query!("update mail_outbox set next_at = now() where state = 'queued'").execute(&app.db).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_mail_that_is_refused_is_tried_again_and_holds_up_no_other() {
+    let mailbox = Mailbox::default();
+    let app = with_mail_server(&mailbox.open().await).await;
+    let (ann, bob) = (app.student().await, app.student().await);
+    mailbox.refused.lock().unwrap().insert(ann.email.clone());
+    ask(&app, &ann.email).await;
+    ask(&app, &bob.email).await;
+    app.until("the other mail is out", async || mail_to(&app, &bob.email).await.0 == "sent").await;
+    until_tried(&app, &ann.email, 1).await;
+    let (state, attempts, due, error) = mail_to(&app, &ann.email).await;
+    assert_eq!((state.as_str(), attempts, due), ("queued", 1, false), "it waits a minute");
+    assert!(error.contains("no such person"), "{error}");
+    assert_eq!(mailbox.recipients(), [bob.email.as_str()]);
+
+    make_due(&app).await;
+    until_tried(&app, &ann.email, 2).await;
+    let wait = sqlx::query_scalar!(
+        r#"select extract(epoch from next_at - now())::float8 as "seconds!" from mail_outbox where recipient = $1"#,
+        ann.email
+    );
+    let wait = wait.fetch_one(&app.db).await.unwrap();
+    assert!((60.0..=120.0).contains(&wait), "then two: {wait}");
+
+    mailbox.refused.lock().unwrap().clear();
+    make_due(&app).await;
+    app.until("the mail is out", async || mail_to(&app, &ann.email).await.0 == "sent").await;
+    assert_eq!(mailbox.recipients(), [bob.email.as_str(), ann.email.as_str()]);
+    let text = mailbox.kept.lock().unwrap()[1].1.clone();
+    assert!(text.contains("Subject: Set a new password") && text.contains("/reset/"), "{text}");
+}
+
+#[tokio::test]
+async fn a_mail_server_that_is_away_gets_the_mail_when_it_is_back() {
+    // Nobody listens on a port that was just given back.
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let app = with_mail_server(&address.port().to_string()).await;
+    let ann = app.student().await;
+    ask(&app, &ann.email).await;
+    until_tried(&app, &ann.email, 1).await;
+    let (state, _, due, error) = mail_to(&app, &ann.email).await;
+    assert_eq!((state.as_str(), due, error.is_empty()), ("queued", false, false));
+
+    let mailbox = Mailbox::default();
+    let listener = TcpListener::bind(address).await.unwrap();
+    let own = mailbox.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let _ended = own.talk(stream).await;
+        }
+    });
+    make_due(&app).await;
+    app.until("the mail is out", async || mail_to(&app, &ann.email).await.0 == "sent").await;
+    assert_eq!(mailbox.recipients(), [ann.email.as_str()]);
+}
+
+#[tokio::test]
+async fn a_mail_that_cannot_be_written_holds_up_no_other_and_is_given_up_after_two_days() {
+    let app = TestApp::with_background(&[]).await;
+    let ann = app.student().await;
+    let sql = sqlx::query!(
+        "insert into mail_outbox (template, recipient, user_id, created_at)
+         values ('no_such_mail', 'young@example.edu', $1, now()),
+                ('no_such_mail', 'old@example.edu', $1, now() - interval '49 hours'),
+                ('password_reset', 'no address', $1, now())",
+        ann.id.0
+    );
+    sql.execute(&app.db).await.unwrap();
+    ask(&app, &ann.email).await;
+    app.until("the good mail is out", async || mail_to(&app, &ann.email).await.0 == "sent").await;
+    for (email, state) in [("young@example.edu", "queued"), ("old@example.edu", "dead"), ("no address", "queued")] {
+        until_tried(&app, email, 1).await;
+        assert_eq!(mail_to(&app, email).await.0, state, "{email}");
+    }
+    assert_eq!(mails(&app).len(), 1);
+}
+
+#[tokio::test]
+async fn a_mail_that_another_server_is_sending_is_left_to_it_while_its_lease_lasts() {
+    let app = TestApp::with_background(&[]).await;
+    let ann = app.student().await;
+    let sql = sqlx::query!(
+        "insert into mail_outbox (template, recipient, user_id, next_at, leased_until)
+         values ('password_reset', 'leased@example.edu', $1, now() - interval '3 hours', now() + interval '1 minute'),
+                ('password_reset', 'left@example.edu', $1, now() - interval '2 hours', now() - interval '1 second'),
+                ('password_reset', 'later@example.edu', $1, now() + interval '1 minute', null)",
+        ann.id.0
+    );
+    sql.execute(&app.db).await.unwrap();
+    // The queue goes by time, so whoever is later has seen all before.
+    ask(&app, &ann.email).await;
+    for email in ["left@example.edu", ann.email.as_str()] {
+        app.until("the mail is out", async || mail_to(&app, email).await.0 == "sent").await;
+    }
+    for (email, state) in [("leased@example.edu", "queued"), ("later@example.edu", "queued")] {
+        let (now, attempts, ..) = mail_to(&app, email).await;
+        assert_eq!((now.as_str(), attempts), (state, 0), "{email}");
+    }
+    assert_eq!(mails(&app).len(), 2);
+}
+
+#[tokio::test]
+async fn each_mail_is_sent_once_by_however_many_servers() {
+    let mailbox = Mailbox::default();
+    let app = with_mail_server(&mailbox.open().await).await;
+    let (second, third) = (app.another_server().with_background(), app.another_server().with_background());
+    let _others = tokio::join!(second.start(), third.start());
+    let mut expected = BTreeSet::new();
+    for _ in 0..20 {
+        let who = app.student().await;
+        ask(&app, &who.email).await;
+        expected.insert(who.email);
+    }
+    app.until("all mail is out", async || {
+        let sql = sqlx::query_scalar!(r#"select count(*) as "count!" from mail_outbox where state = 'queued'"#);
+        sql.fetch_one(&app.db).await.unwrap() == 0
+    })
+    .await;
+    let sent = mailbox.recipients();
+    assert_eq!((sent.len(), sent.into_iter().collect::<BTreeSet<_>>()), (20, expected));
+}

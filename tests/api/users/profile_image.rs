@@ -1,0 +1,491 @@
+//! The picture of a person: what is taken, what is made of it, and what is left when it is refused.
+
+use std::io::Cursor;
+use std::path::PathBuf;
+
+use axum::http::Method;
+use image::{DynamicImage, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
+use serde_json::{Value, json};
+
+use crate::support::{Person, Reply, TestApp, Upload};
+
+const IMAGE: &str = "/api/users/users/me/profile_image/";
+const ME: &str = "/api/users/users/me/";
+
+/// A picture of this size in this format.
+fn picture(format: ImageFormat, width: u32, height: u32) -> Vec<u8> {
+    let picture = RgbImage::from_fn(width, height, |x, y| Rgb([x as u8, y as u8, 200]));
+    let mut out = Cursor::new(Vec::new());
+    DynamicImage::ImageRgb8(picture).write_to(&mut out, format).unwrap();
+    out.into_inner()
+}
+
+fn png() -> Vec<u8> {
+    picture(ImageFormat::Png, 8, 6)
+}
+
+/// The checksum of a PNG's chunk.
+fn crc(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 })
+    })
+}
+
+/// A PNG that says it has another size, with a checksum that holds.
+fn png_that_claims(width: u32, height: u32) -> Vec<u8> {
+    let mut bytes = png();
+    bytes[16..20].copy_from_slice(&width.to_be_bytes());
+    bytes[20..24].copy_from_slice(&height.to_be_bytes());
+    let sum = crc(&bytes[12..29]);
+    bytes[29..33].copy_from_slice(&sum.to_be_bytes());
+    bytes
+}
+
+/// A PNG with a text chunk after its header.
+fn png_with_text(text: &str) -> Vec<u8> {
+    let bytes = png();
+    let data = [b"tEXtComment\0", text.as_bytes()].concat();
+    let length = u32::try_from(data.len() - 4).unwrap();
+    [&bytes[..33], &length.to_be_bytes(), &data, &crc(&data).to_be_bytes(), &bytes[33..]].concat()
+}
+
+/// A JPEG with a segment after its first marker.
+fn jpeg_with(marker: u8, segment: &[u8], width: u32, height: u32) -> Vec<u8> {
+    let bytes = picture(ImageFormat::Jpeg, width, height);
+    let length = u16::try_from(segment.len() + 2).unwrap();
+    [&bytes[..2], &[0xFF, marker], &length.to_be_bytes(), segment, &bytes[2..]].concat()
+}
+
+/// What a camera writes that was held upright, with a place in it.
+fn exif_held_upright() -> Vec<u8> {
+    let mut exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0".to_vec();
+    exif.extend_from_slice(b"\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0");
+    exif.extend_from_slice(b"GPS 37.8221 S 145.0389 E");
+    exif
+}
+
+/// The files that the server keeps, in both folders.
+fn files(app: &TestApp) -> Vec<PathBuf> {
+    let folders = ["public", "private"].map(|folder| app.folder().join("media").join(folder));
+    let mut found: Vec<PathBuf> = folders
+        .iter()
+        .flat_map(|folder| std::fs::read_dir(folder).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    found.sort();
+    found
+}
+
+/// Rows of files: live ones and all.
+async fn rows(app: &TestApp) -> (i64, i64) {
+    let counts = sqlx::query!(
+        r#"select count(*) filter (where deleted_at is null) as "live!", count(*) as "all!" from stored_files"#
+    );
+    let counts = counts.fetch_one(&app.db).await.unwrap();
+    (counts.live, counts.all)
+}
+
+async fn send(person: &Person, name: &str, bytes: impl Into<Vec<u8>>) -> Reply {
+    person.upload(IMAGE, Upload::of("file", name, bytes)).await
+}
+
+/// Fetches the picture that a user shows, as anyone.
+async fn fetch(app: &TestApp, user: &Value) -> Reply {
+    let address = user["profile_image"].as_str().expect("a picture");
+    let path = address.strip_prefix(app.base()).expect("an absolute address of ours");
+    assert!(path.starts_with("/media/"), "{address}");
+    let reply = app.anonymous().get(path).await;
+    reply.expect(200);
+    reply
+}
+
+#[tokio::test]
+async fn each_kind_of_picture_is_taken_and_served_as_what_it_is() {
+    let app = TestApp::start().await;
+    let (student, staff) = (app.student().await, app.staff().await);
+    for (format, media_type, ending) in [
+        (ImageFormat::Png, "image/png", ".png"),
+        (ImageFormat::Jpeg, "image/jpeg", ".jpg"),
+        (ImageFormat::WebP, "image/webp", ".webp"),
+        // The first picture of what may be an animation.
+        (ImageFormat::Gif, "image/png", ".png"),
+    ] {
+        // The name and its ending say nothing.
+        let reply = send(&student, "me.html", picture(format, 8, 6)).await;
+        let user = reply.expect(200);
+        assert_eq!(user["id"], json!(student.id));
+        let address = user["profile_image"].as_str().unwrap();
+        assert!(address.ends_with(ending) && address.starts_with(&format!("{}/media/", app.base())), "{address}");
+        for seen in [
+            student.get(ME).await.expect(200).clone(),
+            staff.get(&format!("/api/users/users/{}/", student.id)).await.expect(200).clone(),
+            staff.get("/api/users/students/").await.expect(200)[0].clone(),
+        ] {
+            assert_eq!(seen["profile_image"], user["profile_image"]);
+        }
+
+        let served = fetch(&app, user).await;
+        assert_eq!(served.header("content-type"), Some(media_type), "{format:?}");
+        assert_eq!(served.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(served.header("content-security-policy"), Some("default-src 'none'; sandbox"));
+        assert!(served.header("content-disposition").unwrap().starts_with("inline;"));
+        assert!(served.header("cache-control").unwrap().contains("immutable"));
+        let length = served.header("content-length").unwrap();
+        assert_eq!(length, served.bytes.len().to_string());
+        let shown = image::load_from_memory(&served.bytes).unwrap();
+        assert_eq!((shown.width(), shown.height()), (8, 6));
+    }
+    assert_eq!((files(&app).len(), rows(&app).await), (1, (1, 4)));
+}
+
+#[tokio::test]
+async fn a_new_picture_takes_the_place_of_the_one_before_whose_bytes_go() {
+    let app = TestApp::start().await;
+    let student = app.student().await;
+    let first = send(&student, "a.png", png()).await.expect(200)["profile_image"].clone();
+    let second = send(&student, "b.jpg", picture(ImageFormat::Jpeg, 9, 9)).await.expect(200)["profile_image"].clone();
+    assert_ne!(first, second);
+    let path = |url: &Value| url.as_str().unwrap().strip_prefix(app.base()).unwrap().to_owned();
+    assert_eq!(app.anonymous().get(&path(&first)).await.status, 404);
+    app.anonymous().get(&path(&second)).await.expect(200);
+    assert_eq!((files(&app).len(), rows(&app).await), (1, (1, 2)));
+
+    // Somebody else's picture is left alone.
+    let other = app.staff().await;
+    send(&other, "c.png", png()).await.expect(200);
+    send(&student, "d.png", png()).await.expect(200);
+    assert_eq!((files(&app).len(), rows(&app).await), (2, (2, 4)));
+    let row = sqlx::query!(
+        r#"select f.name, f.size, f.content_type, f.original_name, f.created_by, f.public, encode(f.sha256, 'hex') as "hash!"
+             from users u
+             join stored_files f on f.id = u.profile_image_id
+            where u.id = $1"#,
+        student.id.0
+    );
+    let row = row.fetch_one(&app.db).await.unwrap();
+    let kept = std::fs::read(app.folder().join("media/public").join(&row.name)).unwrap();
+    let hash: String = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &kept)
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert_eq!((row.size, row.hash), (i64::try_from(kept.len()).unwrap(), hash));
+    assert_eq!((row.content_type.as_str(), row.original_name.as_str()), ("image/png", "d.png"));
+    assert_eq!((row.created_by, row.public), (Some(student.id.0), true));
+}
+
+#[tokio::test]
+async fn what_rides_along_in_a_picture_stays_behind() {
+    let app = TestApp::start().await;
+    let student = app.student().await;
+    let script = "<?php system($_GET['c']); ?><script>alert(1)</script>";
+    let trailing = |picture: Vec<u8>| [picture, script.as_bytes().to_vec()].concat();
+    for (what, bytes) in [
+        ("PNG and more", trailing(png())),
+        ("JPEG and more", trailing(picture(ImageFormat::Jpeg, 8, 6))),
+        ("GIF and more", trailing(picture(ImageFormat::Gif, 8, 6))),
+        ("WebP and more", trailing(picture(ImageFormat::WebP, 8, 6))),
+        ("PNG and an archive", [png(), b"PK\x03\x04script<?php".to_vec()].concat()),
+        ("PNG with a comment", png_with_text(script)),
+        ("JPEG with a comment", jpeg_with(0xFE, script.as_bytes(), 8, 6)),
+        ("JPEG with a place", jpeg_with(0xE1, &exif_held_upright(), 6, 8)),
+    ] {
+        let reply = send(&student, "x.png", bytes).await;
+        let served = fetch(&app, reply.expect(200)).await;
+        let text = String::from_utf8_lossy(&served.bytes);
+        for trace in ["<?php", "<script", "GPS", "Exif", "PK\u{3}"] {
+            assert!(!text.contains(trace), "{what}: {trace}");
+        }
+        let shown = image::load_from_memory(&served.bytes).unwrap();
+        assert_eq!((shown.width(), shown.height()), (8, 6), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_picture_stands_upright_however_the_camera_was_held() {
+    let app = TestApp::start().await;
+    let student = app.student().await;
+    let reply = send(&student, "x.jpg", jpeg_with(0xE1, &exif_held_upright(), 30, 10)).await;
+    let served = fetch(&app, reply.expect(200)).await;
+    let shown = image::load_from_memory(&served.bytes).unwrap();
+    assert_eq!((shown.width(), shown.height()), (10, 30));
+}
+
+#[tokio::test]
+async fn transparent_and_sixteen_bit_pictures_are_taken_too() {
+    let app = TestApp::start().await;
+    let student = app.student().await;
+    let clear = RgbaImage::from_pixel(4, 4, Rgba([1, 2, 3, 0]));
+    for (picture, format) in [
+        (DynamicImage::ImageRgba8(clear.clone()), ImageFormat::Png),
+        (DynamicImage::ImageRgba8(clear.clone()), ImageFormat::WebP),
+        (DynamicImage::ImageRgba8(clear), ImageFormat::Gif),
+        (DynamicImage::new_rgba16(4, 4), ImageFormat::Png),
+        (DynamicImage::new_luma_a16(4, 4), ImageFormat::Png),
+        (DynamicImage::new_luma8(4, 4), ImageFormat::Jpeg),
+    ] {
+        let mut out = Cursor::new(Vec::new());
+        picture.write_to(&mut out, format).unwrap();
+        let reply = send(&student, "x", out.into_inner()).await;
+        fetch(&app, reply.expect(200)).await;
+    }
+}
+
+/// What is no picture, or none that we take.
+fn hostile() -> Vec<(&'static str, Vec<u8>)> {
+    let svg = r#"<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>"#;
+    let mut no_end = png();
+    no_end.truncate(png().len() / 2);
+    let mut bad_checksum = png();
+    bad_checksum[30] ^= 1;
+    let mut gif_bomb = picture(ImageFormat::Gif, 8, 6);
+    gif_bomb[6..10].copy_from_slice(&[0xFF; 4]);
+    let mut jpeg_cut = picture(ImageFormat::Jpeg, 64, 64);
+    jpeg_cut.truncate(200);
+    let mut webp_cut = picture(ImageFormat::WebP, 64, 64);
+    webp_cut.truncate(40);
+    let tiff_and_bmp = [b"II*\0\x08\0\0\0".to_vec(), [b"BM".to_vec(), vec![0; 60]].concat()];
+    let [tiff, bmp] = tiff_and_bmp;
+    vec![
+        ("nothing", vec![]),
+        ("SVG", svg.into()),
+        ("bare SVG", "<svg onload='alert(1)'></svg>".into()),
+        ("HTML", "<!doctype html><script>alert(1)</script>".into()),
+        ("HTML behind the sign of a GIF", "GIF89a<script>alert(1)</script>".into()),
+        ("script behind the sign of a GIF", "GIF89a=1;alert(1)//".into()),
+        ("text", "just words".into()),
+        ("PDF", "%PDF-1.7\n%\u{e2}\u{e3}\n1 0 obj\n<<>>\nendobj\ntrailer<<>>\n%%EOF".into()),
+        ("ZIP", b"PK\x03\x04\x14\0\0\0\x08\0".to_vec()),
+        ("program", b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0".to_vec()),
+        ("Windows program", [b"MZ\x90\0".to_vec(), vec![0; 200]].concat()),
+        ("TIFF", tiff),
+        ("BMP", bmp),
+        ("icon", b"\0\0\x01\0\x01\0\x10\x10\0\0\x01\0\x20\0".to_vec()),
+        ("AVIF", b"\0\0\0\x1cftypavif\0\0\0\0avifmif1".to_vec()),
+        ("sign of a PNG and nothing", b"\x89PNG\r\n\x1a\n".to_vec()),
+        ("sign of a PNG and zeros", [b"\x89PNG\r\n\x1a\n".to_vec(), vec![0; 500]].concat()),
+        ("sign of a JPEG and noise", [b"\xFF\xD8\xFF\xE0".to_vec(), vec![7; 500]].concat()),
+        ("sign of a JPEG and PHP", b"\xFF\xD8\xFF\xE0<?php phpinfo();".to_vec()),
+        ("half a PNG", no_end),
+        ("half a JPEG", jpeg_cut),
+        ("half a WebP", webp_cut),
+        ("PNG with a wrong checksum", bad_checksum),
+        ("PNG of 60000 × 60000", png_that_claims(60_000, 60_000)),
+        ("PNG of 4 billion a side", png_that_claims(0x7FFF_FFFF, 0x7FFF_FFFF)),
+        ("PNG of 8193 × 1", png_that_claims(8193, 1)),
+        ("PNG of 0 × 0", png_that_claims(0, 0)),
+        ("GIF of 65535 × 65535", gif_bomb),
+        ("whole picture of 9000 × 1", picture(ImageFormat::Png, 9000, 1)),
+        ("NULs", vec![0; 4096]),
+    ]
+}
+
+#[tokio::test]
+async fn what_is_no_picture_is_refused_and_leaves_neither_file_nor_row() {
+    let app = TestApp::start().await;
+    let student = app.student().await;
+    let had = send(&student, "mine.png", png()).await.expect(200)["profile_image"].clone();
+    let before = (files(&app), rows(&app).await);
+    for (what, bytes) in hostile() {
+        for name in ["x.png", "x.jpg", "x.svg"] {
+            let started = std::time::Instant::now();
+            let reply = send(&student, name, bytes.clone()).await;
+            assert_eq!((reply.status.as_u16(), reply.errors("file").len()), (400, 1), "{what}: {}", reply.body);
+            assert!(started.elapsed().as_secs() < 2, "{what} took {:?}", started.elapsed());
+        }
+    }
+    assert_eq!((files(&app), rows(&app).await), before);
+    assert_eq!(student.get(ME).await.expect(200)["profile_image"], had);
+    let audited = sqlx::query_scalar!(r#"select count(*) as "count!" from audit_log where user_id = $1"#, student.id.0);
+    assert_eq!(audited.fetch_one(&app.db).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn what_the_sender_calls_a_file_is_never_a_path() {
+    let app = TestApp::start().await;
+    let student = app.student().await;
+    let long = "n".repeat(300);
+    for (name, kept) in [
+        ("../../../../etc/cron.d/x.png", "x.png"),
+        ("..\\..\\windows\\win.ini", "win.ini"),
+        ("/etc/passwd", "passwd"),
+        ("..", ".."),
+        ("CON", "CON"),
+        ("NUL.png", "NUL.png"),
+        ("a.png;rm -rf", "a.png;rm -rf"),
+        (".htaccess", ".htaccess"),
+        ("x.php.png", "x.php.png"),
+        ("ümlaut ☃.png", "ümlaut ☃.png"),
+        (&long, &long[..255]),
+    ] {
+        let reply = send(&student, name, png()).await;
+        let address = reply.expect(200)["profile_image"].as_str().unwrap().to_owned();
+        let file = address.rsplit('/').next().unwrap();
+        assert!(
+            file.len() == 36 && file.ends_with(".png") && file.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.')
+        );
+        assert_eq!(files(&app), [app.folder().join("media/public").join(file)]);
+        let row = sqlx::query_scalar!("select original_name from stored_files where name = $1", file);
+        assert_eq!(row.fetch_one(&app.db).await.unwrap(), kept);
+        let place = fetch(&app, &reply.body).await.header("content-disposition").unwrap().to_owned();
+        assert_eq!(place, format!("inline; filename=\"{file}\""), "the public name is ours");
+    }
+}
+
+/// A multipart body, part by part: headers and bytes.
+fn multipart(parts: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (disposition, bytes) in parts {
+        body.extend_from_slice(b"--limit\r\nContent-Disposition: form-data; ");
+        body.extend_from_slice(disposition.as_bytes());
+        body.extend_from_slice(b"\r\n\r\n");
+        body.extend_from_slice(bytes);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(b"--limit--\r\n");
+    body
+}
+
+#[tokio::test]
+async fn a_malformed_upload_is_refused_with_its_reason() {
+    let app = TestApp::start().await;
+    let student = app.student().await;
+    let form = "multipart/form-data; boundary=limit";
+    let one = r#"name="file"; filename="a.png""#;
+    let picture = png();
+    let whole = multipart(&[(one, &picture)]);
+    let cut = whole[..whole.len() - 30].to_vec();
+    let names: Vec<String> = (0..60).map(|number| format!("name=\"note{number}\"")).collect();
+    let notes: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &b"x"[..])).collect();
+    // What is sent as what, the status, and whether `file` is at fault.
+    let cases: Vec<(&str, &str, Vec<u8>, u16, bool)> = vec![
+        ("JSON", "application/json", b"{}".to_vec(), 415, false),
+        ("no type", "", whole.clone(), 415, false),
+        ("another form", "application/x-www-form-urlencoded", b"file=x".to_vec(), 415, false),
+        ("no boundary", "multipart/form-data", whole.clone(), 400, false),
+        ("another boundary", "multipart/form-data; boundary=other", whole.clone(), 400, false),
+        ("nothing", form, Vec::new(), 400, false),
+        ("no part", form, b"--limit--\r\n".to_vec(), 400, true),
+        ("cut off", form, cut, 400, false),
+        ("two files", form, multipart(&[(one, &picture), (r#"name="file"; filename="b.png""#, &picture)]), 400, true),
+        ("another field", form, multipart(&[(r#"name="picture"; filename="a.png""#, &picture)]), 400, true),
+        ("text in its place", form, multipart(&[(r#"name="file""#, b"words")]), 400, true),
+        ("NUL in the file's name", form, multipart(&[("name=\"file\"; filename=\"a\0.png\"", &picture)]), 400, false),
+        ("NUL in the field's name", form, multipart(&[("name=\"fi\0le\"; filename=\"a.png\"", &picture)]), 400, false),
+        ("NUL in a text", form, multipart(&[(one, &picture), ("name=\"note\"", b"a\0b")]), 400, false),
+        ("bad UTF-8 in a text", form, multipart(&[(one, &picture), ("name=\"note\"", b"\xff\xfe")]), 400, false),
+        ("too many fields", form, multipart(&notes), 400, false),
+    ];
+    for (what, media_type, body, status, at_fault) in cases {
+        let reply = student.send(Method::POST, IMAGE, media_type, body).await;
+        assert_eq!(reply.status.as_u16(), status, "{what}: {}", reply.body);
+        assert_eq!(reply.errors("file").len(), usize::from(at_fault), "{what}: {}", reply.body);
+    }
+    assert_eq!((files(&app).len(), rows(&app).await), (0, (0, 0)));
+    // Unknown text fields are ignored, like everywhere.
+    let beside = multipart(&[("name=\"note\"", b"hello"), (one, &picture)]);
+    student.send(Method::POST, IMAGE, form, beside).await.expect(200);
+}
+
+#[tokio::test]
+async fn pictures_have_a_largest_size_that_is_larger_than_that_of_other_bodies() {
+    let app = TestApp::with(&[("MAX_UPLOAD_MB", "3")]).await;
+    let student = app.student().await;
+    // Noise does not shrink: 1000 × 900 × 3 bytes.
+    let mut state = 1_u32;
+    let noise = RgbImage::from_fn(1000, 900, |_, _| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let [_, r, g, b] = state.to_be_bytes();
+        Rgb([r, g, b])
+    });
+    let mut large = Cursor::new(Vec::new());
+    DynamicImage::ImageRgb8(noise).write_to(&mut large, ImageFormat::Png).unwrap();
+    let large = large.into_inner();
+    assert!(large.len() > 2_000_000 && large.len() < 3_000_000, "{}", large.len());
+    let reply = send(&student, "large.png", large.clone()).await;
+    fetch(&app, reply.expect(200)).await;
+
+    let before = (files(&app), rows(&app).await);
+    let limit = 3 * 1024 * 1024;
+    for length in [limit + 1, limit + 500_000, limit + 1_100_000, limit * 3] {
+        let mut bytes = large.clone();
+        bytes.resize(length, 0);
+        let reply = send(&student, "larger.png", bytes).await;
+        assert_eq!(reply.refusal(), (413, "too_large"), "{length}");
+    }
+    let mut exact = large;
+    exact.resize(limit, 0);
+    send(&student, "exact.png", exact).await.expect(200);
+    assert_eq!(files(&app).len(), before.0.len());
+
+    let text = vec![b'x'; 2_000_000];
+    let json = student.send(Method::PATCH, "/api/users/update_profile/", "application/json", text).await;
+    assert_eq!(json.status, 413, "other bodies keep their own limit");
+}
+
+#[tokio::test]
+async fn an_upload_that_does_not_say_its_length_is_bounded_too() {
+    let app = TestApp::with(&[("MAX_UPLOAD_MB", "1")]).await;
+    let student = app.student().await;
+    let address = format!("{}{IMAGE}", app.base());
+    let endless = futures_util::stream::iter((0..64).map(|_| Ok::<_, std::io::Error>(vec![0_u8; 65_536])));
+    let part = reqwest::multipart::Part::stream(reqwest::Body::wrap_stream(endless)).file_name("x.png");
+    let request = reqwest::Client::builder().no_proxy().build().unwrap().post(address);
+    let request = request.bearer_auth(&student.access).multipart(reqwest::multipart::Form::new().part("file", part));
+    let reply = request.send().await.unwrap();
+    assert_eq!(reply.status(), 413);
+    assert_eq!(reply.headers()["connection"], "close");
+    assert_eq!((files(&app).len(), rows(&app).await), (0, (0, 0)));
+}
+
+#[tokio::test]
+async fn a_stranger_sends_no_bytes() {
+    let app = TestApp::start().await;
+    assert_eq!(app.anonymous().upload(IMAGE, Upload::of("file", "a.png", png())).await.status, 401);
+    assert_eq!(
+        app.anonymous().with("Authorization", "Bearer x").upload(IMAGE, Upload::of("file", "a", png())).await.status,
+        401
+    );
+    assert_eq!((files(&app).len(), rows(&app).await), (0, (0, 0)));
+}
+
+#[tokio::test]
+async fn a_picture_whose_row_does_not_commit_leaves_no_file() {
+    let app = TestApp::start().await;
+    let student = app.student().await;
+    let had = send(&student, "a.png", png()).await.expect(200)["profile_image"].clone();
+    let before = (files(&app), rows(&app).await);
+    let broken = "create function fail() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$;
+                  create trigger fail before insert on audit_log for each row execute function fail()";
+    sqlx::raw_sql(broken).execute(&app.db).await.unwrap();
+    assert_eq!(send(&student, "b.png", png()).await.status, 500);
+    sqlx::raw_sql("drop trigger fail on audit_log").execute(&app.db).await.unwrap();
+    assert_eq!((files(&app), rows(&app).await), before);
+    assert_eq!(student.get(ME).await.expect(200)["profile_image"], had);
+    fetch(&app, &student.get(ME).await.body).await;
+}
+
+#[tokio::test]
+async fn a_repeated_upload_with_its_key_stores_one_picture() {
+    let app = TestApp::start().await;
+    let student = app.student().await;
+    let form = "multipart/form-data; boundary=limit";
+    let body = multipart(&[(r#"name="file"; filename="a.png""#, &png())]);
+    let keyed = student.with("Idempotency-Key", "picture");
+    let first = keyed.send(Method::POST, IMAGE, form, body.clone()).await;
+    let again = keyed.send(Method::POST, IMAGE, form, body).await;
+    assert_eq!((first.expect(200), again.expect(200)), (&first.body, &first.body));
+    assert_eq!((files(&app).len(), rows(&app).await), (1, (1, 1)));
+    let other = multipart(&[(r#"name="file"; filename="a.png""#, &picture(ImageFormat::Png, 3, 3))]);
+    assert_eq!(keyed.send(Method::POST, IMAGE, form, other).await.status, 422);
+    assert_eq!((files(&app).len(), rows(&app).await), (1, (1, 1)));
+}
+
+#[tokio::test]
+async fn a_picture_has_the_address_that_the_public_knows() {
+    let app = TestApp::with(&[("PUBLIC_URL", "https://cms.example.edu/")]).await;
+    let student = app.student().await;
+    let reply = send(&student, "a.png", png()).await;
+    let address = reply.expect(200)["profile_image"].as_str().unwrap();
+    assert!(address.starts_with("https://cms.example.edu/media/"), "{address}");
+}

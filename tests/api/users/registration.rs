@@ -1,0 +1,348 @@
+//! Registering: who may, what comes of it, and what is not theirs to choose.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+use swincms::ids::Id;
+
+use crate::support::{Sender, TestApp};
+
+const USERS: &str = "/api/users/users/";
+const GOOD_PASSWORD: &str = "harbour-Quilt-77";
+
+fn newcomer() -> Value {
+    json!({
+        "email": "Zoe.Hart@example.edu",
+        "username": "zoe.hart",
+        "password": GOOD_PASSWORD,
+        "confirm_password": GOOD_PASSWORD,
+    })
+}
+
+fn newcomer_with(more: &Value) -> Value {
+    let mut body = newcomer();
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body
+}
+
+async fn accounts(app: &TestApp) -> i64 {
+    sqlx::query_scalar!(r#"select count(*) as "count!" from users"#).fetch_one(&app.db).await.unwrap()
+}
+
+#[tokio::test]
+async fn anyone_registers_as_a_student_with_a_profile_and_a_gold_account() {
+    let app = TestApp::start().await;
+    let reply = app.anonymous().post(USERS, &newcomer_with(&json!({ "first_name": "Zoë", "last_name": "Hart" }))).await;
+    let user = reply.expect(201);
+    let id = user["id"].as_i64().unwrap();
+    assert_eq!(
+        user,
+        &json!({
+            "id": id,
+            "email": "Zoe.Hart@example.edu",
+            "username": "zoe.hart",
+            "first_name": "Zoë",
+            "last_name": "Hart",
+            "is_staff": false,
+            "user_type": "student",
+            "department": "",
+            "position": "",
+            "bio": "",
+            "profile_image": null,
+            "created_at": "2026-03-02T02:00:00.000000Z",
+            "updated_at": "2026-03-02T02:00:00.000000Z",
+        })
+    );
+    let made = sqlx::query!(
+        r#"select p.student_id, p.academic_status, p.course_id, a.current_balance, a.lifetime_earned, u.password_hash,
+                  u.is_active, u.is_superuser
+             from users u
+             join student_profiles p on p.user_id = u.id
+             join gold_accounts a on a.student_id = u.id
+            where u.id = $1"#,
+        id
+    );
+    let made = made.fetch_one(&app.db).await.unwrap();
+    assert_eq!(made.student_id, format!("S-{id:08}"));
+    assert_eq!((made.academic_status.as_str(), made.course_id), ("good", None));
+    assert_eq!((made.current_balance, made.lifetime_earned), (0, 0));
+    assert!(made.password_hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+    assert!(made.is_active && !made.is_superuser);
+
+    let credentials = json!({ "email": "zoe.hart@EXAMPLE.edu", "password": GOOD_PASSWORD });
+    let tokens = app.anonymous().post("/api/token/", &credentials).await;
+    let access = tokens.expect(200)["access"].as_str().unwrap().to_owned();
+    let me = app.anonymous().with("Authorization", format!("Bearer {access}")).get("/api/users/users/me/").await;
+    assert_eq!(me.expect(200)["id"], json!(id));
+}
+
+#[tokio::test]
+async fn where_registration_is_closed_only_administrators_create_users() {
+    let app = TestApp::with(&[("REGISTRATION", "closed")]).await;
+    assert_eq!(app.anonymous().post(USERS, &newcomer()).await.refusal(), (401, "not_authenticated"));
+    for user_type in ["student", "staff", "unit_convenor", "auditor", "parent"] {
+        let person = app.person(user_type).await;
+        assert_eq!(person.post(USERS, &newcomer()).await.refusal(), (403, "permission_denied"), "{user_type}");
+    }
+    let before = accounts(&app).await;
+    let admin = app.admin().await;
+    admin.post(USERS, &newcomer()).await.expect(201);
+    assert_eq!(accounts(&app).await, before + 2);
+}
+
+#[tokio::test]
+async fn a_bad_token_is_refused_also_where_none_is_needed() {
+    let app = TestApp::start().await;
+    for token in ["Bearer x.y.z", "Bearer", "Basic eA=="] {
+        let reply = app.anonymous().with("Authorization", token).post(USERS, &newcomer()).await;
+        assert_eq!(reply.refusal(), (401, "token_not_valid"), "{token}");
+    }
+    assert_eq!(accounts(&app).await, 0);
+}
+
+#[tokio::test]
+async fn an_administrator_sets_the_rest() {
+    let app = TestApp::start().await;
+    let admin = app.admin().await;
+    let rest = json!({
+        "user_type": "unit_convenor",
+        "department": "Physics",
+        "position": "Professor",
+        "is_staff": true,
+        "bio": "Teaches.",
+        "phone_number": "+61400111222",
+        "date_of_birth": "1970-05-06",
+    });
+    let reply = admin.post(USERS, &newcomer_with(&rest)).await;
+    let user = reply.expect(201);
+    for (field, value) in rest.as_object().unwrap() {
+        assert_eq!(&user[field], value, "{field}");
+    }
+    assert_eq!((&user["is_active"], &user["is_superuser"]), (&json!(true), &json!(false)));
+    let others = sqlx::query!(
+        r#"select (select count(*) from student_profiles) as "profiles!", (select count(*) from gold_accounts) as "gold!",
+                  (select created_by from users where id = $1) as author"#,
+        user["id"].as_i64()
+    );
+    let others = others.fetch_one(&app.db).await.unwrap();
+    assert_eq!((others.profiles, others.gold, others.author), (0, 0, Some(admin.id.0)));
+
+    let inactive = newcomer_with(&json!({ "email": "a@example.edu", "username": "a", "is_active": false }));
+    let student = admin.post(USERS, &inactive).await.expect(201).clone();
+    assert_eq!((&student["user_type"], &student["is_active"]), (&json!("student"), &json!(false)));
+}
+
+#[tokio::test]
+async fn whoever_is_no_administrator_chooses_names_and_password_and_nothing_else() {
+    let app = TestApp::start().await;
+    let columns = sqlx::query!(
+        r#"select column_name::text as "name!", data_type::text as "kind!"
+             from information_schema.columns
+            where table_schema = 'public'
+              and table_name = 'users'"#
+    );
+    let columns = columns.fetch_all(&app.db).await.unwrap();
+    let forged: Map<String, Value> = columns
+        .into_iter()
+        .map(|column| {
+            let value = match (column.name.as_str(), column.kind.as_str()) {
+                ("is_active", _) => json!(false),
+                ("user_type", _) => json!("admin"),
+                (_, "text") => json!("forged"),
+                (_, "boolean") => json!(true),
+                (_, "bigint") => json!(4711),
+                (_, "date") => json!("1999-12-31"),
+                _ => json!("1999-12-31T00:00:00Z"),
+            };
+            (column.name, value)
+        })
+        .chain([("permissions".to_owned(), json!(["users.manage"])), ("student_id".to_owned(), json!("S-1"))])
+        .collect();
+    assert!(forged.len() > 35);
+
+    let mut senders: Vec<(String, Sender, Option<Id>)> = vec![("anonymous".to_owned(), app.anonymous(), None)];
+    for user_type in ["student", "staff", "unit_convenor", "auditor", "parent"] {
+        let person = app.person(user_type).await;
+        senders.push((user_type.to_owned(), (*person).clone(), Some(person.id)));
+    }
+    for (number, (who, sender, author)) in senders.into_iter().enumerate() {
+        let chosen = |plain: bool| {
+            let mut body = if plain { Map::new() } else { forged.clone() };
+            let name = format!("new{number}{plain}");
+            body.extend([
+                ("email".to_owned(), json!(format!("{name}@example.org"))),
+                ("username".to_owned(), json!(name)),
+                ("first_name".to_owned(), json!("Ada")),
+                ("last_name".to_owned(), json!("Byron")),
+                ("password".to_owned(), json!(GOOD_PASSWORD)),
+                ("confirm_password".to_owned(), json!(GOOD_PASSWORD)),
+            ]);
+            Value::Object(body)
+        };
+        // Beside what is theirs to choose, nothing differs from an account whose founder asked for nothing.
+        let mut made = Vec::new();
+        for plain in [true, false] {
+            let reply = sender.post(USERS, &chosen(plain)).await;
+            let id = reply.expect(201)["id"].as_i64().unwrap();
+            let row = sqlx::query!(r#"select to_jsonb(u) as "row!" from users u where id = $1"#, id);
+            let mut row = row.fetch_one(&app.db).await.unwrap().row;
+            assert_eq!(row["created_by"], json!(author), "{who}");
+            let hash = row["password_hash"].as_str().unwrap();
+            assert!(hash.starts_with("$argon2id$"), "{who}: {hash}");
+            for theirs in ["id", "email", "username", "password_hash"] {
+                row.as_object_mut().unwrap().remove(theirs);
+            }
+            made.push(row);
+        }
+        assert_eq!(made[0], made[1], "{who}");
+        assert_eq!((&made[1]["user_type"], &made[1]["bio"]), (&json!("student"), &json!("")));
+    }
+    let roles = sqlx::query_scalar!(r#"select count(*) as "count!" from user_roles"#);
+    assert_eq!(roles.fetch_one(&app.db).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_taken_address_and_user_name_are_both_named_whatever_their_case() {
+    let app = TestApp::start().await;
+    let (ann, bob) = (app.student().await, app.staff().await);
+    let before = accounts(&app).await;
+    for (email, username, errors) in [
+        (ann.email.to_uppercase(), bob.username.to_uppercase(), (1, 1)),
+        (ann.email.clone(), "free".to_owned(), (1, 0)),
+        (format!("  {} ", ann.email), "free".to_owned(), (1, 0)),
+        ("free@example.edu".to_owned(), bob.username.clone(), (0, 1)),
+    ] {
+        let reply = app.anonymous().post(USERS, &newcomer_with(&json!({ "email": email, "username": username }))).await;
+        assert_eq!(reply.refusal(), (409, "already_taken"));
+        assert_eq!((reply.errors("email").len(), reply.errors("username").len()), errors, "{}", reply.body);
+    }
+    assert_eq!(accounts(&app).await, before);
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_in_the_same_moment_is_named_too() {
+    let app = TestApp::start().await;
+    let mut halfway = app.transaction().await;
+    let rival = sqlx::query!(
+        "insert into users (email, username, password_hash) values ('zoe.hart@example.edu', 'rival', 'x')"
+    );
+    rival.execute(&mut *halfway).await.unwrap();
+    let (sender, wanted) = (app.anonymous(), newcomer());
+    let (reply, ()) = tokio::join!(sender.post(USERS, &wanted), async {
+        app.until_someone_waits().await;
+        halfway.commit().await.unwrap();
+    });
+    assert_eq!(reply.refusal(), (409, "already_taken"));
+    assert_eq!(reply.errors("email").len(), 1, "{}", reply.body);
+    let left = sqlx::query!(
+        r#"select (select count(*) from users) as "users!", (select count(*) from student_profiles) as "profiles!",
+                  (select count(*) from audit_log) as "audited!""#
+    );
+    let left = left.fetch_one(&app.db).await.unwrap();
+    assert_eq!((left.users, left.profiles, left.audited), (1, 0, 0));
+}
+
+#[tokio::test]
+async fn all_that_is_wrong_is_told_at_once() {
+    let app = TestApp::start().await;
+    let admin = app.admin().await;
+    let bad = json!({
+        "email": "no address",
+        "username": "two words",
+        "first_name": "x".repeat(151),
+        "last_name": "x".repeat(151),
+        "password": "a",
+        "confirm_password": "b",
+    });
+    let reply = app.anonymous().post(USERS, &bad).await;
+    assert_eq!(reply.refusal(), (400, "invalid"));
+    let named: BTreeSet<&String> = reply.body["errors"].as_object().unwrap().keys().collect();
+    assert_eq!(named, bad.as_object().unwrap().keys().collect());
+    assert!(reply.errors("password").len() >= 2, "too short and too easy: {}", reply.body);
+
+    let mut worse = bad.clone();
+    for (field, value) in [("phone_number", "x"), ("date_of_birth", "2999-01-01"), ("department", &"x".repeat(256))] {
+        worse[field] = json!(value);
+    }
+    let reply = admin.post(USERS, &worse).await;
+    let named: BTreeSet<&String> = reply.body["errors"].as_object().unwrap().keys().collect();
+    assert_eq!(named, worse.as_object().unwrap().keys().collect());
+
+    let empty = app.anonymous().post(USERS, &json!({})).await;
+    for field in ["email", "username", "password"] {
+        assert!(!empty.errors(field).is_empty(), "{field}: {}", empty.body);
+    }
+    assert_eq!(accounts(&app).await, 1);
+}
+
+#[tokio::test]
+async fn a_bad_password_is_refused_with_its_reasons() {
+    let app = TestApp::start().await;
+    for (password, reasons) in [
+        ("a", &["too short", "too common"][..]),
+        ("password123", &["too common"]),
+        ("83927461", &["entirely numeric"]),
+        ("zoe.hart-Quilt-77", &["similar to the email address", "similar to the username", "similar to the last name"]),
+        ("", &["too short"]),
+    ] {
+        let body = newcomer_with(&json!({ "password": password, "confirm_password": password, "last_name": "Hart" }));
+        let reply = app.anonymous().post(USERS, &body).await;
+        assert_eq!(reply.status, 400, "{password}");
+        for reason in reasons {
+            assert!(reply.errors("password").iter().any(|says| says.contains(reason)), "{reason}: {}", reply.body);
+        }
+    }
+}
+
+#[tokio::test]
+async fn addresses_and_user_names_are_checked() {
+    let app = TestApp::start().await;
+    let long = |count: usize, end: &str| format!("{}{end}", "x".repeat(count));
+    for email in ["", " ", "x", "x@", "@x.edu", "a b@x.edu", "a@b@x.edu", "a@x..edu", "a\n@x.edu", &long(250, "@x.edu")]
+    {
+        let reply = app.anonymous().post(USERS, &newcomer_with(&json!({ "email": email }))).await;
+        assert_eq!((reply.status.as_u16(), reply.errors("email").is_empty()), (400, false), "{email}: {}", reply.body);
+        assert!(reply.errors("username").is_empty());
+    }
+    for username in ["", " ", "two words", "a/b", "a\tb", "<b>", &long(151, "")] {
+        let reply = app.anonymous().post(USERS, &newcomer_with(&json!({ "username": username }))).await;
+        assert_eq!((reply.status.as_u16(), reply.errors("username").is_empty()), (400, false), "{username}");
+        assert!(reply.errors("email").is_empty());
+    }
+    for (field, value) in [("email", "a\u{0}@x.edu"), ("username", "a\u{0}"), ("password", "violet\u{0}Kettle-58")] {
+        let reply = app.anonymous().post(USERS, &newcomer_with(&json!({ field: value }))).await;
+        assert_eq!((reply.status.as_u16(), reply.errors(field).len()), (400, 1), "{}", reply.body);
+    }
+    assert_eq!(accounts(&app).await, 0);
+    let unusual = json!({ "email": "o'hara+uni@sub.example.edu", "username": "Zoë_H.@+-9" });
+    let user = app.anonymous().post(USERS, &newcomer_with(&unusual)).await.expect(201).clone();
+    assert_eq!((&user["email"], &user["username"]), (&unusual["email"], &unusual["username"]));
+}
+
+#[tokio::test]
+async fn a_field_of_the_wrong_type_is_named() {
+    let app = TestApp::start().await;
+    for field in ["email", "username", "first_name", "last_name", "password", "confirm_password"] {
+        for value in [json!(5), json!(null), json!(["x"])] {
+            let reply = app.anonymous().post(USERS, &newcomer_with(&json!({ field: value }))).await;
+            assert_eq!(reply.status, 400, "{field}: {value}");
+            assert!(!reply.errors(field).is_empty(), "{field}: {value}: {}", reply.body);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_creation_with_its_key_makes_one_user() {
+    let app = TestApp::start().await;
+    let admin = app.admin().await.with("Idempotency-Key", "zoe");
+    let first = admin.post(USERS, &newcomer()).await;
+    let again = admin.post(USERS, &newcomer()).await;
+    assert_eq!((first.expect(201), again.expect(201)), (&first.body, &first.body));
+    let other = admin.post(USERS, &newcomer_with(&json!({ "first_name": "Zoë" }))).await;
+    assert_eq!(other.status, 422);
+    assert_eq!(accounts(&app).await, 2);
+
+    // A key belongs to its caller; nobody has none.
+    let nobody = app.anonymous().with("Idempotency-Key", "zoe");
+    assert_eq!(nobody.post(USERS, &newcomer()).await.status, 409);
+}
