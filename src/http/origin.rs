@@ -69,7 +69,7 @@ pub async fn identify(State(app): State<AppState>, mut request: Request, next: N
         .map(|a| a.as_str().to_owned())
         .or_else(|| headers.get(header::HOST).and_then(|value| value.to_str().ok()).map(str::to_owned));
     let host = host.unwrap_or_default();
-    let known_host = host_is_allowed(&app.config, &host);
+    let known_host = app.config.allows_host(&host);
     let is_https = app.config.trusted_proxies.iter().any(|net| net.contains(peer))
         && headers.get(&FORWARDED_PROTO).is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"));
     let origin = Origin {
@@ -109,21 +109,6 @@ pub async fn refuse_foreign_hosts(request: Request, next: Next) -> Response {
     }
     Problem::malformed("The Host header names a host that this server does not serve; see ALLOWED_HOSTS.")
         .into_response()
-}
-
-fn host_is_allowed(config: &Config, host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let name = name.trim_end_matches('.').to_ascii_lowercase();
-    config.allowed_hosts.iter().any(|allowed| {
-        allowed == "*"
-            || allowed.eq_ignore_ascii_case(&name)
-            || allowed.strip_prefix('.').is_some_and(|domain| {
-                name == domain || name.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))
-            })
-    })
 }
 
 /// Walks `X-Forwarded-For` from our side and stops at the first address that is not a proxy of ours: what stands

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use lettre::message::Mailbox;
+use lettre::message::header::ContentTransferEncoding;
+use lettre::message::{Body, Mailbox};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::{AsyncFileTransport, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use secrecy::ExposeSecret;
@@ -88,17 +89,17 @@ pub async fn deliver(app: AppState, stop: CancellationToken) {
 async fn next(app: &AppState, transport: &Transport) -> Answer<bool> {
     let due = sqlx::query!(
         "update mail_outbox
-            set leased_until = now() + interval '2 minutes',
+            set leased_until = rule_now() + interval '2 minutes',
                 attempts = attempts + 1
           where id = (select id
                         from mail_outbox
                        where state = 'queued'
-                         and next_at <= now()
-                         and (leased_until is null or leased_until < now())
+                         and next_at <= rule_now()
+                         and (leased_until is null or leased_until < rule_now())
                        order by next_at, id
                        limit 1
                          for update skip locked)
-         returning id, template, user_id, recipient, attempts, created_at < now() - interval '2 days' as \"old!\""
+         returning id, template, user_id, recipient, attempts, created_at < rule_now() - interval '2 days' as \"old!\""
     )
     .fetch_optional(&mut *app.db.acquire().await?)
     .await?;
@@ -111,7 +112,7 @@ async fn next(app: &AppState, transport: &Transport) -> Answer<bool> {
         Ok(()) => {
             sqlx::query!(
                 "update mail_outbox
-                    set state = 'sent', sent_at = now(), leased_until = null
+                    set state = 'sent', sent_at = rule_now(), leased_until = null
                   where id = $1",
                 mail.id
             )
@@ -126,7 +127,7 @@ async fn next(app: &AppState, transport: &Transport) -> Answer<bool> {
                     set state = case when $2 then 'dead' else 'queued' end,
                         leased_until = null,
                         last_error = $3,
-                        next_at = now() + least(interval '1 hour', interval '1 minute' * power(2, least($4, 10) - 1))
+                        next_at = rule_now() + least(interval '1 hour', interval '1 minute' * power(2, least($4, 10) - 1))
                   where id = $1",
                 mail.id,
                 mail.old,
@@ -146,7 +147,17 @@ async fn message(app: &AppState, template: &str, user: Option<i64>, recipient: &
         _ => return Err(Problem::internal(anyhow::anyhow!("there is no mail `{template}`"))),
     };
     let to: Mailbox = recipient.parse().map_err(Problem::internal)?;
-    Message::builder().from(app.config.mail_from.clone()).to(to).subject(subject).body(text).map_err(Problem::internal)
+    let message = Message::builder().from(app.config.mail_from.clone()).to(to).subject(subject);
+    message.body(as_it_is(text)).map_err(Problem::internal)
+}
+
+/// Lines that mail may carry as they are stay so: folded after 76 letters, a link could not be read from the file that a
+/// mail is in dev.
+fn as_it_is(text: String) -> Body {
+    if text.is_ascii() && text.lines().all(|line| line.len() <= 998) {
+        return Body::dangerous_pre_encoded(text.replace('\n', "\r\n").into_bytes(), ContentTransferEncoding::SevenBit);
+    }
+    Body::new(text)
 }
 
 /// Makes the one-use token and the text around its link.

@@ -323,7 +323,7 @@ async fn newest_session(app: &TestApp) -> Id {
 #[tokio::test]
 async fn a_row_says_from_where_and_in_which_request() {
     let app = TestApp::start().await;
-    let staff = app.staff().await.with("User-Agent", "test/1 \u{7}bell").with("X-Request-Id", "request-7");
+    let staff = app.staff().await.with("User-Agent", b"test/1 caf\xe9").with("X-Request-Id", "request-7");
     staff.post("/api/academic/courses/", &json!({ "code": "C", "name": "C" })).await.expect(201);
     let row = sqlx::query!(
         r#"select host(ip_address) as "ip!", user_agent, request_id, created_at > now() - interval '1 hour' as "now!",
@@ -333,7 +333,7 @@ async fn a_row_says_from_where_and_in_which_request() {
     let row = row.fetch_one(&app.db).await.unwrap();
     assert_eq!(
         (row.ip.as_str(), row.user_agent.as_str(), row.request_id.as_str()),
-        ("127.0.0.1", "test/1 bell", "request-7")
+        ("127.0.0.1", "test/1 caf\u{fffd}", "request-7")
     );
     assert!(row.now && row.digest);
 }

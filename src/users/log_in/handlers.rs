@@ -187,6 +187,10 @@ pub(super) async fn log_out(
     let origin = &origin;
     db::write(&app.db, |tx, _| {
         Box::pin(async move {
+            if !store::has_session(&mut *tx, session, user).await? {
+                return Err(Problem::bad_token());
+            }
+            // Whoever logs out twice is out.
             if store::revoke(&mut *tx, session, "logged out").await? {
                 audit::note(tx, Some(user), origin, "log_out", "session", Some(session), &json!({})).await?;
             }

@@ -171,6 +171,19 @@ pub(super) async fn is_live(db: impl PgExecutor<'_>, session: Id, user: Id) -> s
     .await
 }
 
+/// Whether there is such a session of this user, live or not.
+pub(super) async fn has_session(db: impl PgExecutor<'_>, session: Id, user: Id) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select from sessions
+                           where id = $1
+                             and user_id = $2) as "there!""#,
+        session.0,
+        user.0
+    )
+    .fetch_one(db)
+    .await
+}
+
 /// Revokes a session; false when it was not live.
 pub(super) async fn revoke(db: impl PgExecutor<'_>, session: Id, reason: &str) -> sqlx::Result<bool> {
     let done = sqlx::query!(

@@ -105,7 +105,12 @@ impl Resource for StudentProfile {
     }
 
     fn shown(row: Self, _: &Viewer) -> Self {
-        row
+        // A zero comes from the database without its decimals.
+        let two_places = |mut gpa: Decimal| {
+            gpa.rescale(2);
+            gpa
+        };
+        Self { current_gpa: row.current_gpa.map(two_places), ..row }
     }
 }
 

@@ -444,13 +444,10 @@ async fn a_unit_is_not_deleted_under_an_offering_that_is_being_made() {
     let unit = app.unit().await;
     let offering = app.offering_of(unit, 0).await;
     run(&app.db, "update offerings set deleted_at = rule_now()").await;
-    let mut halfway = app.transaction().await;
     // What a new offering does: it holds its unit, then it is there.
-    for sql in
-        ["select 1 from units where id = $1 for share", "update offerings set semester = 'S2' where unit_id = $1"]
-    {
-        sqlx::query(sql).bind(unit.0).execute(&mut *halfway).await.unwrap();
-    }
+    let mut halfway = app.transaction().await;
+    run(&mut *halfway, format!("select from units where id = {unit} for share")).await;
+    run(&mut *halfway, format!("update offerings set deleted_at = null where id = {offering}")).await;
     let path = at(UNITS, unit);
     let (reply, ()) = tokio::join!(staff.delete(&path), async {
         app.until_someone_waits().await;
@@ -505,12 +502,11 @@ async fn a_student_sees_what_is_elective_in_the_own_major() {
     }
     let offering = app.offering_of(core, 0).await;
 
-    let is_elective = async |path: String| student.get(&path).await.expect(200);
+    let is_elective = async |path: String| student.get(&path).await.expect(200).clone();
     for unit in [core, elective, elsewhere, nowhere] {
         assert_eq!(is_elective(format!("/api/academic/units/{unit}/")).await["is_elective"], json!(null), "no major");
     }
-    let chosen = sqlx::query!("update student_profiles set course_id = $1 where user_id = $2", major.0, student.id.0);
-    chosen.execute(&app.db).await.unwrap();
+    run(&app.db, format!("update student_profiles set course_id = {major} where user_id = {}", student.id)).await;
     for (unit, expected) in
         [(core, json!(false)), (elective, json!(true)), (elsewhere, json!(true)), (nowhere, json!(null))]
     {

@@ -764,17 +764,19 @@ async fn a_change_of_type_or_flag_is_in_force_with_the_next_request() {
     let course = |code: &str| json!({ "code": code, "name": "A course" });
     let create = async |code: &str| person.post("/api/academic/courses/", &course(code)).await.status.as_u16();
     assert_eq!(create("C1").await, 403);
-    for (change, expected) in [
+    for (number, (change, expected)) in [
         (json!({ "is_staff": true }), 201),
         (json!({ "is_staff": false }), 403),
         (json!({ "user_type": "staff" }), 201),
         (json!({ "user_type": "auditor" }), 403),
         (json!({ "is_superuser": true }), 201),
         (json!({ "is_superuser": false }), 403),
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         admin.patch(&one(person.id), &change).await.expect(200);
-        let code = format!("C{}", change.to_string().len() * 10 + usize::from(expected == 201));
-        assert_eq!(create(&code).await, expected, "{change}");
+        assert_eq!(create(&format!("D{number}")).await, expected, "{change}");
     }
 }
 
@@ -937,10 +939,12 @@ async fn a_search_among_many_users_goes_through_its_index() {
     let many = sqlx::query!(
         "insert into users (email, username, password_hash, first_name, last_name)
          select md5(n::text) || '@example.org', md5(n::text), 'x', md5('a' || n), md5('b' || n)
-           from generate_series(1, 8000) n"
+           from generate_series(1, 12000) n"
     );
     many.execute(&app.db).await.unwrap();
-    sqlx::Executor::execute(&app.db, "analyze users").await.unwrap();
+    let named = sqlx::query!("update users set last_name = 'Zebrowski' where id = $1", needle.id.0);
+    named.execute(&app.db).await.unwrap();
+    sqlx::raw_sql("vacuum analyze users").execute(&app.db).await.unwrap();
     let scans = async || {
         let scans = sqlx::query_scalar!(
             r#"select idx_scan as "scans!" from pg_stat_user_indexes where indexrelname = 'users_by_search_text'"#
@@ -948,10 +952,9 @@ async fn a_search_among_many_users_goes_through_its_index() {
         scans.fetch_one(&app.db).await.unwrap()
     };
     let before = scans().await;
-    let address = format!("{USERS}?search={}", needle.email);
     // A session reports its counts about once a second, when it ends a transaction.
     app.until("the index is used", async || {
-        assert_eq!(staff.get(&address).await.ids(), vec![needle.id]);
+        assert_eq!(staff.get(&format!("{USERS}?search=zebro")).await.ids(), vec![needle.id]);
         scans().await > before
     })
     .await;

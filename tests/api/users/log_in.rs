@@ -123,7 +123,7 @@ async fn an_unknown_account_takes_as_long_as_a_wrong_password() {
             least[kind] = least[kind].min(started.elapsed());
         }
     }
-    assert!(least[1] * 2 > least[0] && least[0] * 2 > least[1], "wrong {:?}, unknown {:?}", least[0], least[1]);
+    assert!(least[1] * 3 > least[0] && least[0] * 3 > least[1], "wrong {:?}, unknown {:?}", least[0], least[1]);
 }
 
 #[tokio::test]
@@ -498,10 +498,14 @@ async fn whoever_waits_too_long_for_a_core_is_told_503_and_has_used_up_no_attemp
     let ann = app.student().await;
     // So much work that the last of it begins no sooner than in two seconds.
     let work = format!("pbkdf2_sha256$2000000$seasalt${}", BASE64_STANDARD.encode([0; 32]));
+    let mut places = Vec::new();
+    while let Ok(place) = app.state.hasher.place() {
+        places.push(place);
+    }
+    places.pop();
     let mut waiting = Vec::new();
-    for _ in 0..32 {
+    for place in places {
         let (hasher, work) = (app.state.hasher.clone(), work.clone());
-        let place = hasher.place().unwrap();
         waiting.push(tokio::spawn(async move { hasher.verify(place, "x".to_owned(), Some(work)).await }));
     }
     let reply = wrong(&app.anonymous(), &ann.email).await;

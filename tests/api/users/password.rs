@@ -54,7 +54,6 @@ fn bad() -> Vec<(String, Vec<&'static str>)> {
         ("tall-FEATHERSTONE-88".to_owned(), vec![similar("last")]),
         ("zq7-mfeather42-vv".to_owned(), vec![similar("username")]),
         ("zq7-kipling-vv0k".to_owned(), vec![similar("email")]),
-        ("Mari-gold".to_owned(), vec![]),
         ("a1".repeat(129), vec![LONG, COMMON]),
         (format!("{}-{}", NEW, "x".repeat(300)), vec![LONG]),
         ("é".repeat(129), vec![LONG, COMMON]),
@@ -66,7 +65,7 @@ fn bad() -> Vec<(String, Vec<&'static str>)> {
 async fn a_change_names_every_reason_against_a_password() {
     let app = TestApp::start().await;
     let who = marigold(&app).await;
-    for (password, reasons) in bad().into_iter().filter(|(_, reasons)| !reasons.is_empty()) {
+    for (password, reasons) in bad() {
         let reply = change(&who, PASSWORD, &password).await;
         assert_eq!(reply.refusal(), (400, "invalid"), "{password}");
         assert_eq!(reply.errors("new_password"), reasons, "{password}");
@@ -82,7 +81,7 @@ async fn a_change_names_every_reason_against_a_password() {
 #[tokio::test]
 async fn registering_names_every_reason_against_a_password() {
     let app = TestApp::start().await;
-    for (password, reasons) in bad().into_iter().filter(|(_, reasons)| !reasons.is_empty()) {
+    for (password, reasons) in bad() {
         let body = json!({
             "email": "violet.kipling@uni.example.edu",
             "username": "mfeather42",
@@ -110,7 +109,7 @@ async fn a_good_password_may_be_long_and_in_any_script() {
         " spaces count  ",
     ] {
         change(&who, &current, new).await.expect(204);
-        enter(&app.anonymous(), &who.email, new.trim_start_matches("no")).await.expect(200);
+        enter(&app.anonymous(), &who.email, new).await.expect(200);
         current = new.to_owned();
     }
     enter(&app.anonymous(), &who.email, "spaces count").await.expect(401);
@@ -183,7 +182,6 @@ async fn a_full_hash_queue_refuses_a_change_and_costs_no_attempt() {
     for _ in 0..12 {
         assert_eq!(change(&ann, PASSWORD, NEW).await.refusal(), (503, "unavailable"));
     }
-    // With one place for the old password, and none for the new one.
     let rows =
         sqlx::query_scalar!(r#"select count(*) as "count!" from throttle_buckets where tokens not in (10, 20, 300)"#);
     assert_eq!(rows.fetch_one(&app.db).await.unwrap(), 0);

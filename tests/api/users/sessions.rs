@@ -24,10 +24,10 @@ async fn one_sees_ones_own_sessions() {
     let app = TestApp::with(&[("TRUSTED_PROXIES", "127.0.0.1")]).await;
     let ann = app.student().await;
     app.student().await;
-    app.set_time("2026-03-02T03:00:00Z").await;
+    app.set_time("2026-03-02T02:30:00Z").await;
     let lab = app.anonymous().with("X-Forwarded-For", "2001:db8::7").with("User-Agent", "Lab 5\t(\u{fc})");
     let pair = enter(&lab, &ann.email, PASSWORD).await;
-    app.set_time("2026-03-02T03:10:00Z").await;
+    app.set_time("2026-03-02T02:40:00Z").await;
     lab.post("/api/token/refresh/", &json!({ "refresh": pair.expect(200)["refresh"] })).await.expect(200);
 
     let reply = ann.get(SESSIONS).await;
@@ -38,9 +38,9 @@ async fn one_sees_ones_own_sessions() {
             {
                 "id": ids[0],
                 "user": ann.id,
-                "created_at": "2026-03-02T03:00:00.000000Z",
-                "last_used_at": "2026-03-02T03:10:00.000000Z",
-                "expires_at": "2026-03-03T03:00:00.000000Z",
+                "created_at": "2026-03-02T02:30:00.000000Z",
+                "last_used_at": "2026-03-02T02:40:00.000000Z",
+                "expires_at": "2026-03-03T02:30:00.000000Z",
                 "ip": "2001:db8::7",
                 "agent": reply.body[0]["agent"],
                 "current": false,
@@ -60,7 +60,7 @@ async fn one_sees_ones_own_sessions() {
     let agent = reply.body[0]["agent"].as_str().unwrap();
     assert!(agent.starts_with("Lab 5") && !agent.contains('\t'), "{agent:?}");
     let last = sqlx::query_scalar!(r#"select last_login::text as "last!" from users where id = $1"#, ann.id.0);
-    assert!(last.fetch_one(&app.db).await.unwrap().starts_with("2026-03-02 03:00:00"));
+    assert!(last.fetch_one(&app.db).await.unwrap().starts_with("2026-03-02 02:30:00"));
     // What has ended or expired is no session any more.
     ann.delete(&format!("{SESSIONS}{}/", ids[0])).await.expect(204);
     assert_eq!(ann.get(SESSIONS).await.ids(), [ann.session]);
