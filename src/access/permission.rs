@@ -262,8 +262,7 @@ fn of_user_type(permission: Permission, user_type: UserType) -> Reach {
         (_, Admin) => Reach::ALL,
 
         (P::ReadUsers, UnitConvenor | Staff | Auditor) => Reach::ALL,
-        (P::ReadUsers, Parent) => Reach::OWN | Reach::CHILDREN,
-        (P::ReadUsers, Student) => Reach::OWN,
+        (P::ReadUsers, Parent | Student) => Reach::OWN,
 
         (P::ReadStudents, UnitConvenor | Staff | Auditor) => Reach::ALL,
         (P::ReadStudents, Student | Parent) => Reach::NONE,

@@ -129,10 +129,14 @@ async fn send(path: &std::path::Path, content_type: &str, name: &str) -> Answer<
     let file = tokio::fs::File::open(path).await.map_err(|error| {
         if error.kind() == std::io::ErrorKind::NotFound { Problem::absent() } else { Problem::internal(error) }
     })?;
-    let length = file.metadata().await.map_err(Problem::internal)?.len();
+    let known = file.metadata().await.map_err(Problem::internal)?;
+    // A folder can be opened too.
+    if !known.is_file() {
+        return Err(Problem::absent());
+    }
     let mut response = Response::new(Body::from_stream(ReaderStream::new(file)));
     describe(response.headers_mut(), content_type, name);
-    response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+    response.headers_mut().insert(header::CONTENT_LENGTH, known.len().into());
     Ok(response)
 }
 

@@ -41,7 +41,6 @@ async fn swincms_with(app: &TestApp, arguments: &[&str], settings: &[(&str, &str
     command
         .args(arguments)
         .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("DATABASE_URL", url)
         .env("SECRET_KEY", "the key of the tests, forty characters long")
         .env("DATA_DIR", app.folder())

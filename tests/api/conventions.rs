@@ -209,9 +209,9 @@ async fn a_bad_token_is_401_on_a_public_list_too() {
         assert_eq!(reply.refusal(), (401, "token_not_valid"), "{value}");
         assert_eq!(reply.header("www-authenticate"), Some("Bearer realm=\"api\""));
     }
-    let twice = student.with("Authorization", &format!("Bearer {}", student.access));
+    let twice = student.with("Authorization", format!("Bearer {}", student.access));
     assert_eq!(twice.get(COURSES).await.refusal(), (401, "token_not_valid"));
-    let lower = app.anonymous().with("Authorization", &format!("bearer {}", student.access));
+    let lower = app.anonymous().with("Authorization", format!("bearer {}", student.access));
     lower.get(COURSES).await.expect(200);
 }
 
@@ -583,7 +583,7 @@ async fn twenty_duplicates_at_once_over_two_servers_have_one_effect() {
 async fn a_key_has_1_to_255_printable_characters() {
     let app = TestApp::start().await;
     let staff = app.staff().await;
-    for key in ["".to_owned(), "x".repeat(256), "é".to_owned(), "a\tb".to_owned()] {
+    for key in [String::new(), "x".repeat(256), "é".to_owned(), "a\tb".to_owned()] {
         let reply = staff.with("Idempotency-Key", &key).post(COURSES, &course("KEY")).await;
         assert_eq!(reply.errors("Idempotency-Key").len(), 1, "{key:?}: {}", reply.body);
     }
@@ -681,7 +681,7 @@ async fn a_cursor_that_no_link_gave_is_400() {
     let nobody = app.anonymous();
     let forged = |cursor: Value| BASE64.encode(cursor.to_string());
     for cursor in [
-        "".to_owned(),
+        String::new(),
         "x".to_owned(),
         "%F0%9F%98%80".to_owned(),
         forged(json!({})),

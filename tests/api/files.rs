@@ -267,8 +267,8 @@ fn office(folder: &str) -> Vec<u8> {
     archive(&[
         ("[Content_Types].xml", b"<?xml version=\"1.0\"?><Types></Types>"),
         ("_rels/.rels", b"<Relationships></Relationships>"),
-        (&format!("{folder}/main.xml"), b"<w/>"),
-        (&format!("{folder}/more.xml"), b"<w/>"),
+        (&format!("{folder}/main.xml"), b"<w:document></w:document>"),
+        (&format!("{folder}/more.xml"), b"<w:document></w:document>"),
     ])
 }
 

@@ -123,13 +123,13 @@ async fn databases() -> &'static Databases {
 }
 
 async fn open() -> Databases {
-    let (options, cluster) = match std::env::var("TEST_DATABASE_URL").ok().filter(|url| !url.is_empty()) {
-        Some(url) => (url.parse::<PgConnectOptions>().expect("TEST_DATABASE_URL is no database URL"), None),
-        None => {
-            let cluster = tokio::task::spawn_blocking(|| Cluster::throw_away(&place_for_cluster(), None)).await;
-            let cluster = cluster.unwrap().unwrap();
-            (cluster.options(), Some(cluster))
-        }
+    let named = std::env::var("TEST_DATABASE_URL").ok().filter(|url| !url.is_empty());
+    let (options, cluster) = if let Some(url) = named {
+        (url.parse::<PgConnectOptions>().expect("TEST_DATABASE_URL is no database URL"), None)
+    } else {
+        let cluster = tokio::task::spawn_blocking(|| Cluster::throw_away(&place_for_cluster(), None)).await;
+        let cluster = cluster.unwrap().unwrap();
+        (cluster.options(), Some(cluster))
     };
     let options = options.database("postgres");
     let mut admin = PgConnection::connect_with(&options).await.expect("cannot connect to the server for tests");
@@ -161,8 +161,8 @@ async fn make_template(options: &PgConnectOptions, admin: &mut PgConnection) -> 
     for migration in migrate::MIGRATOR.iter() {
         hash.update(migration.sql.as_str().as_bytes());
     }
-    let hash: String = hash.finish().as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    let template = format!("swincms_template_{hash}");
+    let hash: [u8; 8] = hash.finish().as_ref()[..8].try_into().unwrap();
+    let template = format!("swincms_template_{:016x}", u64::from_be_bytes(hash));
     sqlx::query!("select pg_advisory_lock($1)", TEMPLATE_LOCK).fetch_one(&mut *admin).await.unwrap();
     let there = sqlx::query_scalar!(r#"select count(*) as "count!" from pg_database where datname = $1"#, template);
     if there.fetch_one(&mut *admin).await.unwrap() == 0 {

@@ -69,6 +69,7 @@ impl Upload {
     }
 
     /// One more field with text.
+    #[expect(clippy::needless_pass_by_value, reason = "ids and texts are written in place")]
     pub(crate) fn and(self, field: &str, text: impl ToString) -> Self {
         Self(self.0.text(field.to_owned(), text.to_string()))
     }
@@ -132,7 +133,7 @@ impl Person {
         let known = sqlx::query!("update sessions set refresh_hash = $2 where id = $1", session.0, hash);
         known.execute(&app.db).await.unwrap();
         let sender = Sender { headers: Vec::new(), ..self.sender.clone() };
-        let sender = sender.with("Authorization", &format!("Bearer {access}"));
+        let sender = sender.with("Authorization", format!("Bearer {access}"));
         Self { session, access, refresh, sender, ..self.clone() }
     }
 
