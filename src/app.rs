@@ -1,10 +1,10 @@
 //! The server's parts put together: state, routes, and the layers in their order.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -21,9 +21,6 @@ use crate::files::{FileStore, Links};
 use crate::health::Database;
 use crate::http::{self, Problem, Routes};
 use crate::{academic, docs, files, health, users};
-
-/// The largest JSON body, in bytes. Endpoints that take files raise it for themselves.
-const LARGEST_BODY: usize = 1024 * 1024;
 
 /// What every handler shares; cheap to clone.
 #[derive(Clone)]
@@ -48,7 +45,7 @@ pub struct Parts {
     /// Whether the database answers.
     pub database: Database,
     /// The OpenAPI document.
-    pub openapi: serde_json::Value,
+    pub openapi: LazyLock<serde_json::Value>,
 }
 
 impl std::ops::Deref for AppState {
@@ -72,7 +69,8 @@ impl AppState {
             files,
             links: Arc::new(Links::new(&config.secret_key)),
             database: Database::default(),
-            openapi: http::openapi::document(&routes()),
+            // Large, and most processes are never asked for it.
+            openapi: LazyLock::new(|| http::openapi::document(&routes())),
             config,
             db,
             clock,
@@ -94,7 +92,6 @@ pub fn router(app: &AppState) -> Router {
         .method_not_allowed_fallback(http::wrong_method)
         // Nothing below can be cancelled by a disconnect or a time-out.
         .layer(from_fn_with_state(app.clone(), http::own_task))
-        .layer(DefaultBodyLimit::max(LARGEST_BODY))
         // After the handler has made the body, before anything else looks at it.
         .layer(from_fn(http::not_modified))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, app.config.request_timeout))

@@ -107,8 +107,8 @@ impl Describe for Asset {
 
 async fn schema(_: Visitor, State(app): State<AppState>, format: Format) -> Answer<Document> {
     let (media_type, text) = match format {
-        Format::Json => ("application/json", serde_json::to_string(&app.openapi).map_err(Problem::internal)?),
-        Format::Yaml => ("application/yaml", yaml_serde::to_string(&app.openapi).map_err(Problem::internal)?),
+        Format::Json => ("application/json", serde_json::to_string(&*app.openapi).map_err(Problem::internal)?),
+        Format::Yaml => ("application/yaml", yaml_serde::to_string(&*app.openapi).map_err(Problem::internal)?),
     };
     Ok(Document(([(header::CONTENT_TYPE, media_type)], text).into_response()))
 }

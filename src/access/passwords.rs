@@ -4,7 +4,7 @@
 //! the cores with a queue of 32: reads stay fast while a lecture hall logs in, and when the queue is full or the wait
 //! longer than two seconds the answer is 503 with `Retry-After`, at once.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use argon2::password_hash::phc::PasswordHash;
@@ -45,11 +45,10 @@ impl Hasher {
     /// When the hash that stands for unknown accounts cannot be made.
     pub fn new() -> anyhow::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, |all| (all.get() / 2).max(1));
-        let nobody = compute("nobody has this password").map_err(|error| anyhow::anyhow!("{error}"))?;
         Ok(Self {
             places: Arc::new(Semaphore::new(QUEUE + cores)),
             cores: Arc::new(Semaphore::new(cores)),
-            nobody: nobody.into(),
+            nobody: nobody()?,
         })
     }
 
@@ -91,6 +90,16 @@ impl Hasher {
         .await
         .map_err(Problem::internal)
     }
+}
+
+/// The hash that stands for unknown accounts. Making it costs as much as any other, so a process makes one.
+fn nobody() -> anyhow::Result<Arc<str>> {
+    static NOBODY: OnceLock<Arc<str>> = OnceLock::new();
+    if let Some(made) = NOBODY.get() {
+        return Ok(made.clone());
+    }
+    let made = compute("nobody has this password").map_err(|error| anyhow::anyhow!("{error}"))?;
+    Ok(NOBODY.get_or_init(|| made.into()).clone())
 }
 
 fn busy() -> Problem {

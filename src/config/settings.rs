@@ -115,7 +115,11 @@ pub const SETTINGS: &[Setting] = &[
         "dev: made up, kept in DATA_DIR/secret_key; prod: needed",
         "Signs tokens and links; at least 32 characters. Also DJANGO_SECRET_KEY.",
     ),
-    secret("AUDIT_KEY", "dev: from SECRET_KEY; prod: needed", "Not used yet. Seals the audit log; at least 32 characters."),
+    secret(
+        "AUDIT_KEY",
+        "dev: from SECRET_KEY; prod: needed",
+        "Not used yet. Seals the audit log; at least 32 characters.",
+    ),
     setting(
         "REGISTRATION",
         "dev: open; prod: closed",
@@ -138,7 +142,11 @@ pub const SETTINGS: &[Setting] = &[
     secret("N8N_API_KEY", "", "Not used yet. Sent to the hosts in N8N_API_KEY_HOSTS."),
     setting("N8N_API_KEY_HOSTS", "", "Not used yet. Hosts that are sent N8N_API_KEY."),
     setting("N8N_IMPORT_WEBHOOK", "", "Not used yet. URL that event files are sent to instead of being imported here."),
-    setting("WEBHOOK_ALLOWED_HOSTS", "", "Not used yet. Hosts that webhooks may reach though their address is private; any port."),
+    setting(
+        "WEBHOOK_ALLOWED_HOSTS",
+        "",
+        "Not used yet. Hosts that webhooks may reach though their address is private; any port.",
+    ),
     secret("GEMINI_API_KEY", "", "Not used yet. Lets the advisor ask Gemini."),
     setting("ADVISOR_URL", "", "Not used yet. An OpenAI-compatible endpoint for the advisor."),
     secret("ADVISOR_API_KEY", "", "Not used yet. Its key."),

@@ -4,11 +4,13 @@
 //! judged also in fields that we then ignore, and NUL, which PostgreSQL cannot store, is refused by name.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
+use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -63,8 +65,8 @@ impl<T> Changes<T> {
 impl<T: DeserializeOwned + 'static> FromRequest<AppState> for Json<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, app: &AppState) -> Answer<Self> {
-        let (value, _) = value_of(request, app).await?;
+    async fn from_request(request: Request, _: &AppState) -> Answer<Self> {
+        let (value, _) = value_of(request).await?;
         typed(value).map(Self)
     }
 }
@@ -72,10 +74,10 @@ impl<T: DeserializeOwned + 'static> FromRequest<AppState> for Json<T> {
 impl<T: DeserializeOwned + 'static> FromRequest<AppState> for Posted<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, app: &AppState) -> Answer<Self> {
+    async fn from_request(request: Request, _: &AppState) -> Answer<Self> {
         let (mut head, body) = request.into_parts();
         let repeat = Repeat::asked(&mut head)?;
-        let (value, bytes) = value_of(Request::from_parts(head, body), app).await?;
+        let (value, bytes) = value_of(Request::from_parts(head, body)).await?;
         Ok(Self { body: typed(value)?, repeat: repeat.of(&bytes) })
     }
 }
@@ -83,10 +85,10 @@ impl<T: DeserializeOwned + 'static> FromRequest<AppState> for Posted<T> {
 impl FromRequest<AppState> for Bare {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, app: &AppState) -> Answer<Self> {
+    async fn from_request(request: Request, _: &AppState) -> Answer<Self> {
         let (mut head, body) = request.into_parts();
         let repeat = Repeat::asked(&mut head)?;
-        let bytes = bytes_of(Request::from_parts(head, body), app).await?;
+        let bytes = bytes_of(Request::from_parts(head, body)).await?;
         Ok(Self { repeat: repeat.of(&bytes) })
     }
 }
@@ -94,21 +96,44 @@ impl FromRequest<AppState> for Bare {
 impl<T: 'static> FromRequest<AppState> for Changes<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, app: &AppState) -> Answer<Self> {
-        let Value::Object(members) = value_of(request, app).await?.0 else {
+    async fn from_request(request: Request, _: &AppState) -> Answer<Self> {
+        let Value::Object(members) = value_of(request).await?.0 else {
             return Err(Problem::malformed("The body must be a JSON object."));
         };
         Ok(Self { members, fields: std::marker::PhantomData })
     }
 }
 
-async fn bytes_of(request: Request, app: &AppState) -> Answer<Bytes> {
-    Bytes::from_request(request, app).await.map_err(|rejection| {
-        match axum::response::IntoResponse::into_response(rejection).status() {
-            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
-            _ => Problem::malformed("The body could not be read to its end."),
+/// The largest JSON body, in bytes.
+const LARGEST: usize = 1024 * 1024;
+
+/// How much of a body that is too large is still read, and for how long: a client that is cut off while it sends does
+/// not see the answer.
+const READ_ON: (usize, Duration) = (8 * 1024 * 1024, Duration::from_secs(1));
+
+async fn bytes_of(request: Request) -> Answer<Bytes> {
+    let mut sent = request.into_body().into_data_stream();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = sent.next().await {
+        let chunk = chunk.map_err(|_| Problem::malformed("The body could not be read to its end."))?;
+        if bytes.len() + chunk.len() > LARGEST {
+            drop(bytes);
+            let rest = async {
+                let mut left = READ_ON.0;
+                while let Some(Ok(chunk)) = sent.next().await {
+                    left = left.saturating_sub(chunk.len());
+                    if left == 0 {
+                        break;
+                    }
+                }
+            };
+            // Over time or not, the answer is the same.
+            let _over = tokio::time::timeout(READ_ON.1, rest).await;
+            return Err(too_large());
         }
-    })
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes.into())
 }
 
 /// 413; the connection closes, since the rest of the body will not be read.
@@ -116,7 +141,7 @@ pub(crate) fn too_large() -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is larger than this endpoint accepts.").closing()
 }
 
-async fn value_of(request: Request, app: &AppState) -> Answer<(Value, Bytes)> {
+async fn value_of(request: Request) -> Answer<(Value, Bytes)> {
     if !is_json(request.headers()) {
         return Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -124,7 +149,7 @@ async fn value_of(request: Request, app: &AppState) -> Answer<(Value, Bytes)> {
             "Send the body as JSON, with the header Content-Type: application/json.",
         ));
     }
-    let bytes = bytes_of(request, app).await?;
+    let bytes = bytes_of(request).await?;
     let value: Value = serde_json::from_slice(&bytes)
         .map_err(|error| Problem::malformed(format!("The body is not valid JSON: {error}.")))?;
     let mut faults = Faults::default();

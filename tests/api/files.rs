@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use axum::http::Method;
 use swincms::files::{Accepts, UploadedFile};
 use swincms::ids::Id;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use crate::support::{Sender, TestApp};
+use crate::support::{TestApp, Upload};
 
 /// A file with its row, as an upload leaves one.
 async fn stored(app: &TestApp, name: &str, original_name: &str, content_type: &str, public: bool, bytes: &[u8]) -> Id {
@@ -234,9 +236,8 @@ async fn public_files_are_served_by_our_names_alone() {
 
 /// Asks for a path as it is spelt: a client's library would tidy it up first.
 async fn raw(app: &TestApp, path: &str) -> (u16, String) {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let host = app.base().strip_prefix("http://").unwrap();
-    let mut stream = tokio::net::TcpStream::connect(host).await.unwrap();
+    let mut stream = TcpStream::connect(host).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
@@ -379,20 +380,18 @@ async fn a_file_that_is_not_kept_is_removed() {
 async fn a_resource_of_a_unit_is_stored_privately_and_linked() {
     let app = TestApp::start().await;
     let (staff, unit) = (app.staff().await, app.unit().await);
-    let form =
-        crate::support::Upload::of("file", "../Plan.pdf", "%PDF-1.7\n%%EOF").and("unit", unit).and("title", "Plan");
+    let form = Upload::of("file", "../Plan.pdf", "%PDF-1.7\n%%EOF").and("unit", unit).and("title", "Plan");
     let reply = staff.upload("/api/academic/unit-resources/", form).await;
     let address = reply.expect(201)["file"].as_str().unwrap().to_owned();
-    let nobody: Sender = app.anonymous();
-    let served = nobody.get(&address).await;
+    let served = app.anonymous().get(&address).await;
     assert_eq!((served.status.as_u16(), served.bytes.as_slice()), (200, &b"%PDF-1.7\n%%EOF"[..]));
     assert_eq!(served.header("content-disposition"), Some("inline; filename=\"Plan.pdf\""));
     assert_eq!(private(&app).len(), 1);
 
     for (what, form) in [
-        ("a page", crate::support::Upload::of("file", "p.pdf", "<html>").and("unit", unit).and("title", "Page")),
-        ("no title", crate::support::Upload::of("file", "p.pdf", "%PDF-1.7").and("unit", unit)),
-        ("no unit", crate::support::Upload::of("file", "p.pdf", "%PDF-1.7").and("title", "Plan")),
+        ("a page", Upload::of("file", "p.pdf", "<html>").and("unit", unit).and("title", "Page")),
+        ("no title", Upload::of("file", "p.pdf", "%PDF-1.7").and("unit", unit)),
+        ("no unit", Upload::of("file", "p.pdf", "%PDF-1.7").and("title", "Plan")),
     ] {
         assert_eq!(staff.upload("/api/academic/unit-resources/", form).await.status, 400, "{what}");
     }

@@ -1,6 +1,6 @@
 //! The body that a new resource comes in.
 
-use axum::extract::{DefaultBodyLimit, FromRequest, Request};
+use axum::extract::{FromRequest, Request};
 use axum::http::header;
 use serde_json::{Map, Value, json};
 
@@ -19,13 +19,12 @@ pub(super) struct NewResource {
 impl FromRequest<AppState> for NewResource {
     type Rejection = Problem;
 
-    async fn from_request(mut request: Request, app: &AppState) -> Answer<Self> {
+    async fn from_request(request: Request, app: &AppState) -> Answer<Self> {
         let media_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         if !media_type.is_some_and(|value| value.to_ascii_lowercase().starts_with("multipart/form-data")) {
             let Posted { body: fields, repeat } = Posted::from_request(request, app).await?;
             return Ok(Self { fields, file: None, repeat });
         }
-        DefaultBodyLimit::max(app.config.max_upload_bytes).apply(&mut request);
         let upload = Upload::from_request(request, app).await?;
         let file = match &upload.file {
             Some(sent) if sent.field != "file" => {

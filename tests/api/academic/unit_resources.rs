@@ -195,9 +195,8 @@ async fn a_file_may_be_as_large_as_the_settings_say() {
     let unit = app.unit().await;
     let of_size =
         |bytes: usize| Upload::of("file", "large.txt", "a".repeat(bytes)).and("unit", unit).and("title", "Large");
-    staff.upload(UNIT_RESOURCES, of_size(2 << 20)).await.expect(201);
-    // By so little that all has been sent when the answer comes.
-    assert_eq!(staff.upload(UNIT_RESOURCES, of_size(3 << 20)).await.refusal(), (413, "too_large"));
+    staff.upload(UNIT_RESOURCES, of_size(3 << 20)).await.expect(201);
+    assert_eq!(staff.upload(UNIT_RESOURCES, of_size((3 << 20) + 1)).await.refusal(), (413, "too_large"));
 }
 
 #[tokio::test]

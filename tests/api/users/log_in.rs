@@ -284,6 +284,9 @@ async fn a_token_is_good_until_its_session_ends() {
     for token in ["", "garbage", &ida.access, &ida.refresh] {
         is_not_valid(&verify(&app, token).await);
     }
+    // Whatever became of the session: an inactive user has none.
+    is_not_valid(&ida.get(ME).await);
+    is_not_valid(&ida.get(COURSES).await);
     is_not_valid(&app.anonymous().post("/api/token/verify/", &json!({})).await);
     log_out(&app, ann.refresh.clone()).await.expect(204);
     for token in [&ann.access, &ann.refresh] {

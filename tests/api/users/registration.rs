@@ -148,6 +148,7 @@ async fn whoever_is_no_administrator_chooses_names_and_password_and_nothing_else
             let value = match (column.name.as_str(), column.kind.as_str()) {
                 ("is_active", _) => json!(false),
                 ("user_type", _) => json!("admin"),
+                ("phone_number", _) => json!("+61499999999"),
                 (_, "text") => json!("forged"),
                 (_, "boolean") => json!(true),
                 (_, "bigint") => json!(4711),

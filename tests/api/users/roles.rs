@@ -91,7 +91,7 @@ async fn permissions_in_a_role_are_known_ones_with_a_scope_that_means_something(
         assert_eq!((reply.status.as_u16(), reply.errors("permissions").len()), (400, 1), "{meaningless}");
     }
     for (index, good) in
-        ["courses.write:all", "units.write:own_units", "users.read:children", "student_profiles.read:own_units"]
+        ["courses.write:all", "units.write:own_units", "users.read:own", "student_profiles.read:own_units"]
             .iter()
             .enumerate()
     {
