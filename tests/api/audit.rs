@@ -388,7 +388,7 @@ async fn the_database_refuses_to_change_or_remove_a_row() {
         "update audit_log set id = 4711",
     ] {
         let refused = sqlx::raw_sql(statement).execute(&app.db).await.unwrap_err();
-        let code = refused.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
+        let code = refused.as_database_error().and_then(|error| error.code().map(std::borrow::Cow::into_owned));
         assert!(matches!(code.as_deref(), Some("23001" | "428C9")), "{statement}: {refused}");
     }
     let after =

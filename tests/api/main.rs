@@ -8,6 +8,14 @@
     clippy::missing_panics_doc,
     reason = "a test that panics is a test that fails"
 )]
+#![allow(
+    clippy::similar_names,
+    clippy::float_cmp,
+    clippy::format_collect,
+    clippy::case_sensitive_file_extension_comparisons,
+    clippy::cast_possible_truncation,
+    reason = "a test says what it sends and what comes back, with values of its own choosing"
+)]
 
 mod academic;
 mod access;
