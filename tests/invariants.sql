@@ -137,6 +137,8 @@ select 'enrollments', e.id
 from enrollments e
 join offerings o on o.id = e.offering_id
 where e.deleted_at is null
+    -- A withdrawn enrolment is history, and outlives its offering.
+    and e.status <> 'WITHDRAWN'
     and o.deleted_at is not null
 union all
 select 'class_sessions', s.id

@@ -392,6 +392,8 @@ impl Drop for TestApp {
     fn drop(&mut self) {
         let ends = std::mem::take(&mut *self.ends.lock().unwrap());
         let (database, folder) = (self.database.take(), self.folder.clone());
+        // Here and, for what a server still writes, below: the process may end before the rest is done.
+        let _gone = std::fs::remove_dir_all(&folder);
         runtime().spawn(async move {
             for End { stop, served, pool } in ends {
                 stop.cancel();
