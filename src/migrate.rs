@@ -91,6 +91,8 @@ fn forward() -> impl Iterator<Item = &'static Migration> {
 async fn connect(owner: &PgConnectOptions, patience: Duration) -> anyhow::Result<PgConnection> {
     let options = owner.clone().application_name("swincms migrations").options([
         ("timezone", "UTC".to_owned()),
+        // Not that a table is already there.
+        ("client_min_messages", "warning".to_owned()),
         ("lock_timeout", patience.as_millis().to_string()),
         ("statement_timeout", "0".to_owned()),
     ]);
