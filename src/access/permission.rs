@@ -131,7 +131,7 @@ permissions! {
     ReadPrivate = "users.read_private",
     /// Change one's own profile, password and picture.
     EditProfile = "users.edit_profile",
-    /// Create, change and deactivate users.
+    /// Create, change and deactivate users; who gives rights with it needs `roles.manage` too.
     ManageUsers = "users.manage",
     /// List students.
     ReadStudents = "students.read",

@@ -4,6 +4,7 @@ mod answer;
 mod body;
 mod describe;
 mod list;
+mod listing;
 pub mod openapi;
 mod origin;
 mod own_task;
@@ -16,7 +17,8 @@ pub use answer::{Accepted, Created, Done, IfMatch, Kept, NoContent, Shown, not_m
 pub use body::{Bare, Changes, Json, PathId, Posted, typed};
 pub(crate) use body::{path_text, too_large};
 pub use describe::{Answers, Describe, Notes, Schemas, schema_of};
-pub use list::{Asked, Filter, Kind, Listed, Listing, Ordering, query_pairs};
+pub use list::{Asked, Listed, query_pairs};
+pub use listing::{Filter, Kind, Listing, Ordering};
 pub use origin::{Origin, identify, refuse_foreign_hosts};
 pub use own_task::own_task;
 pub use problem::{Answer, Faults, Problem, Refusal, render};

@@ -19,7 +19,8 @@ use utoipa::ToSchema;
 
 use super::answer::{Created, Done, IfMatch, NoContent, Shown};
 use super::body::{Bare, Changes, Json, PathId, Posted};
-use super::list::{Asked, Listed, Listing};
+use super::list::{Asked, Listed};
+use super::listing::Listing;
 use super::problem::{Answer, Faults, Problem, Refusal};
 use crate::access::{Access, Actor, Need, Viewer};
 use crate::app::AppState;

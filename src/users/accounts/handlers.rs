@@ -184,6 +184,7 @@ async fn store_change(
         standing.check(&mut faults);
     }
     faults.check()?;
+    standing.refuse_new_rights(&before.standing, actor)?;
     if before.standing.is_active && !standing.is_active {
         refuse_own(actor, before.id)?;
     }

@@ -120,6 +120,7 @@ async fn add(
     profile: &Profile,
     password_hash: &str,
 ) -> Answer<Id> {
+    standing.refuse_new_rights(&Standing::default(), viewer)?;
     refuse_taken(tx, standing, None).await?;
     let id = store::add(tx, viewer.caller_id(), standing, profile, password_hash)
         .await

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 use utoipa::ToSchema;
 
-use crate::access::UserType;
-use crate::http::Faults;
+use crate::access::{Permission, UserType, Viewer};
+use crate::http::{Answer, Faults, Problem};
 
 /// The fields that give rights, or that others know the person by.
 #[derive(Debug, Clone, FromRow, Serialize, Deserialize, ToSchema)]
@@ -44,6 +44,18 @@ impl Default for Standing {
 }
 
 impl Standing {
+    /// Refuses a change of what gives rights to whoever may not give rights by roles either: 403. Else a role with
+    /// `users.manage` would make its holder an administrator.
+    pub(super) fn refuse_new_rights(&self, before: &Self, viewer: &Viewer) -> Answer<()> {
+        let rights = |standing: &Self| (standing.user_type, standing.is_staff, standing.is_superuser);
+        if rights(self) == rights(before) || viewer.reach(Permission::ManageRoles).is_all() {
+            return Ok(());
+        }
+        Err(Problem::forbidden(
+            "Changing `user_type`, `is_staff` or `is_superuser` needs the permission `roles.manage` too.",
+        ))
+    }
+
     /// Adds every rule that is broken.
     pub(super) fn check(&self, faults: &mut Faults) {
         faults.name("email", &self.email, 254);

@@ -325,3 +325,21 @@ async fn lists_of_roles_are_searched_ordered_and_strict() {
         assert_eq!((reply.status.as_u16(), reply.errors("colour").len()), (400, 1));
     }
 }
+
+#[tokio::test]
+async fn whoever_manages_users_by_a_role_gives_no_rights() {
+    let app = TestApp::start().await;
+    let (admin, clerk) = (app.admin().await, app.staff().await);
+    give(&admin, clerk.id, role(&admin, "Clerk", &["users.manage"]).await).await;
+    let own = format!("/api/users/users/{}/", clerk.id);
+    for rights in [json!({ "is_superuser": true }), json!({ "user_type": "admin" }), json!({ "is_staff": true })] {
+        assert_eq!(clerk.patch(&own, &rights).await.refusal(), (403, "permission_denied"), "{rights}");
+        let mut other = json!({
+            "email": "made@swin.edu.au", "username": "made", "password": "Tree-house-77",
+            "confirm_password": "Tree-house-77",
+        });
+        other.as_object_mut().unwrap().extend(rights.as_object().unwrap().clone());
+        assert_eq!(clerk.post("/api/users/users/", &other).await.refusal(), (403, "permission_denied"), "{rights}");
+    }
+    assert_eq!(clerk.patch(&own, &json!({ "department": "Desk" })).await.expect(200)["department"], json!("Desk"));
+}

@@ -1,0 +1,73 @@
+//! What a resource says of its lists, as data: filters, orderings, search. `list` turns it into statements.
+
+/// What can be asked of a list.
+#[derive(Debug, Clone, Copy)]
+pub struct Listing {
+    /// Query parameters that narrow the list.
+    pub filters: &'static [Filter],
+    /// What `?ordering=` may name.
+    pub orderings: &'static [Ordering],
+    /// The ordering when none is asked, as `?ordering=` spells it; `id` breaks ties.
+    pub default: &'static str,
+    /// The text that `?search=` looks through: the very expression of the trigram index.
+    pub search: Option<&'static str>,
+    /// The column behind `?updated_since=`.
+    pub updated_at: Option<&'static str>,
+}
+
+/// A query parameter and the expression that it is compared with.
+#[derive(Debug, Clone, Copy)]
+pub struct Filter {
+    /// The parameter.
+    pub name: &'static str,
+    /// SQL; in a [`Kind::Where`] the whole condition with `{}` where the value goes.
+    pub sql: &'static str,
+    /// What values it takes and how they are compared.
+    pub kind: Kind,
+}
+
+/// What values a filter takes.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// An id, equal.
+    Id,
+    /// A number, equal.
+    Number,
+    /// Text, equal.
+    Text,
+    /// `true` or `false`, equal.
+    Flag,
+    /// One of these words, equal.
+    OneOf(&'static [&'static str]),
+    /// A moment or day, at or after it.
+    From,
+    /// A moment or day, before or at it.
+    To,
+    /// An id within a condition of its own.
+    Where,
+}
+
+/// What a list can be ordered by. Nulls have no place in a keyset: the expression is never null.
+#[derive(Debug, Clone, Copy)]
+pub struct Ordering {
+    /// As `?ordering=` spells it.
+    pub name: &'static str,
+    /// SQL.
+    pub sql: &'static str,
+    /// The SQL type, to which a cursor's text is cast back.
+    pub sql_type: &'static str,
+}
+
+impl Filter {
+    /// A filter.
+    pub const fn new(name: &'static str, sql: &'static str, kind: Kind) -> Self {
+        Self { name, sql, kind }
+    }
+}
+
+impl Ordering {
+    /// An ordering.
+    pub const fn new(name: &'static str, sql: &'static str, sql_type: &'static str) -> Self {
+        Self { name, sql, sql_type }
+    }
+}
