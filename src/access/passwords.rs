@@ -38,6 +38,9 @@ pub struct Hasher {
 /// A place in the queue; whoever has one will be worked on or refused within two seconds.
 pub struct Place(#[allow(dead_code, reason = "held for its drop")] tokio::sync::OwnedSemaphorePermit);
 
+/// One of the cores that passwords are hashed on.
+pub struct Core(#[allow(dead_code, reason = "held for its drop")] tokio::sync::OwnedSemaphorePermit);
+
 impl Hasher {
     /// With half of the machine's cores.
     ///
@@ -80,8 +83,17 @@ impl Hasher {
         Ok(known && fits)
     }
 
+    /// A core to work on; none is worked on while all are held.
+    ///
+    /// # Errors
+    /// 503 when none comes free in two seconds.
+    pub async fn core(&self) -> Answer<Core> {
+        let core = timeout(WAIT, self.cores.clone().acquire_owned()).await.map_err(|_| busy())?;
+        core.map(Core).map_err(|_| busy())
+    }
+
     async fn run<T: Send + 'static>(&self, place: Place, work: impl FnOnce() -> T + Send + 'static) -> Answer<T> {
-        let core = timeout(WAIT, self.cores.clone().acquire_owned()).await.map_err(|_| busy())?.map_err(|_| busy())?;
+        let core = self.core().await?;
         tokio::task::spawn_blocking(move || {
             let done = work();
             drop((core, place));
