@@ -20,7 +20,7 @@ use crate::db::Pool;
 use crate::files::{FileStore, Links};
 use crate::health::Database;
 use crate::http::{self, Problem, Routes};
-use crate::{academic, docs, files, health, users};
+use crate::{academic, core, docs, enrollment, files, health, users};
 
 /// What every handler shares; cheap to clone.
 #[derive(Clone)]
@@ -81,7 +81,13 @@ impl AppState {
 /// Every endpoint.
 #[must_use]
 pub fn routes() -> Routes {
-    health::routes().and(users::routes()).and(academic::routes()).and(files::routes()).and(docs::routes())
+    health::routes()
+        .and(users::routes())
+        .and(academic::routes())
+        .and(enrollment::routes())
+        .and(core::routes())
+        .and(files::routes())
+        .and(docs::routes())
 }
 
 /// The routes within their layers. A request meets the layers from the last line up to the first.

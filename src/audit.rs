@@ -27,6 +27,31 @@ pub async fn record(
     note(tx, actor.caller_id(), &actor.origin, action, resource_type, resource_id, &difference(before, after)).await
 }
 
+/// Writes what the server did by itself, with each changed field before and after.
+///
+/// # Errors
+/// The database's failure.
+pub async fn of_a_job(
+    tx: &mut PgConnection,
+    action: &str,
+    resource_type: &str,
+    resource_id: Option<Id>,
+    before: &Value,
+    after: &Value,
+) -> Answer<()> {
+    sqlx::query!(
+        "insert into audit_log (action, resource_type, resource_id, details)
+         values ($1, $2, $3, $4)",
+        action,
+        resource_type,
+        resource_id.map(|id| id.0),
+        difference(before, after)
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
 /// Writes what was done to what, with details of the writer's choice.
 ///
 /// # Errors

@@ -71,11 +71,14 @@ from (
             lag(to_status, 1, '') over previous,
             lag(to_grade, 1, '') over previous,
             lag(to_marks) over previous
-        ) as must_begin
+        ) as must_begin,
+        -- A deleted enrolment that is asked for anew begins anew.
+        from_status = '' and lag(deleted, 1, false) over previous as begins_anew
     from enrollment_history
     window previous as (partition by enrollment_id order by id)
 ) h
-where begins is distinct from must_begin;
+where begins is distinct from must_begin
+    and not begins_anew;
 
 -- every decision on an enrolment had its effect
 select d.id, d.enrollment_id, d.decision

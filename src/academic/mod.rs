@@ -16,7 +16,6 @@ pub mod course_units;
 pub mod courses;
 pub mod intakes;
 pub mod offerings;
-mod scale;
 pub mod semester;
 pub mod unit_resources;
 pub mod units;

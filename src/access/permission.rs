@@ -157,6 +157,28 @@ permissions! {
     ReadUnitResources = "unit_resources.read",
     /// Write the resources of units.
     WriteUnitResources = "unit_resources.write",
+    /// See enrolments, and in them who asks for a seat.
+    ReadEnrollments = "enrollments.read",
+    /// Take a seat: for oneself within the enrolment window, or for any student.
+    CreateEnrollments = "enrollments.create",
+    /// Give a seat back: one's own until `withdraw_until`, or any.
+    WithdrawEnrollments = "enrollments.withdraw",
+    /// See who waits for a decision.
+    ReadApprovals = "approvals.read",
+    /// Decide on pending enrolments.
+    ApproveEnrollments = "enrollments.approve",
+    /// Give and correct results.
+    GradeEnrollments = "enrollments.grade",
+    /// Delete enrolments.
+    DeleteEnrollments = "enrollments.delete",
+    /// See transcripts and grade point averages.
+    ReadTranscripts = "transcripts.read",
+    /// See class lists; one's own are those of offerings in which one instructs.
+    ReadClassLists = "class_lists.read",
+    /// See an overview of one's own classes.
+    ReadTeaching = "teaching.read",
+    /// See one's own notifications.
+    ReadNotifications = "notifications.read",
     /// List deleted rows and restore them.
     RestoreDeleted = "deleted.restore",
 }
@@ -179,6 +201,18 @@ pub enum UserType {
     Parent,
     /// May do everything.
     Admin,
+}
+
+impl UserType {
+    /// All of them, as they are spelt.
+    pub const NAMED: [(&'static str, Self); 6] = [
+        ("student", Self::Student),
+        ("staff", Self::Staff),
+        ("unit_convenor", Self::UnitConvenor),
+        ("auditor", Self::Auditor),
+        ("parent", Self::Parent),
+        ("admin", Self::Admin),
+    ];
 }
 
 /// What a caller may do, and how far.
@@ -258,7 +292,9 @@ fn of_user_type(permission: Permission, user_type: UserType) -> Reach {
     use UserType::{Admin, Auditor, Parent, Staff, Student, UnitConvenor};
 
     match (permission, user_type) {
-        (P::EditProfile, _) => Reach::OWN,
+        (P::EditProfile | P::ReadNotifications, _) => Reach::OWN,
+        (P::ReadTeaching, UnitConvenor | Staff | Auditor | Admin) => Reach::OWN,
+        (P::ReadTeaching, Student | Parent) => Reach::NONE,
         (_, Admin) => Reach::ALL,
 
         (P::ReadUsers, UnitConvenor | Staff | Auditor) => Reach::ALL,
@@ -288,8 +324,27 @@ fn of_user_type(permission: Permission, user_type: UserType) -> Reach {
         (P::ReadUnitResources, Student) => Reach::OWN,
         (P::ReadUnitResources, Parent) => Reach::NONE,
 
+        (P::ReadEnrollments | P::ReadTranscripts, Staff | Auditor) => Reach::ALL,
+        (P::ReadEnrollments | P::ReadTranscripts, UnitConvenor) => Reach::OWN_UNITS,
+        (P::ReadEnrollments | P::ReadTranscripts, Student) => Reach::OWN,
+        (P::ReadEnrollments | P::ReadTranscripts, Parent) => Reach::CHILDREN,
+
+        (P::CreateEnrollments | P::WithdrawEnrollments, Staff) => Reach::ALL,
+        (P::CreateEnrollments | P::WithdrawEnrollments, Student) => Reach::OWN,
+        (P::CreateEnrollments | P::WithdrawEnrollments, Parent | UnitConvenor | Auditor) => Reach::NONE,
+
+        (P::ReadApprovals, Staff | Auditor) => Reach::ALL,
+        (P::ReadApprovals | P::ApproveEnrollments | P::GradeEnrollments, UnitConvenor) => Reach::OWN_UNITS,
+        (P::ApproveEnrollments | P::GradeEnrollments, Staff) => Reach::ALL,
+        (P::ApproveEnrollments | P::GradeEnrollments, Auditor) => Reach::NONE,
+        (P::ReadApprovals | P::ApproveEnrollments | P::GradeEnrollments, Student | Parent) => Reach::NONE,
+
+        (P::ReadClassLists, Staff | Auditor) => Reach::ALL,
+        (P::ReadClassLists, UnitConvenor) => Reach::OWN | Reach::OWN_UNITS,
+        (P::ReadClassLists, Student | Parent) => Reach::OWN,
+
         (
-            P::ReadPrivate | P::ManageUsers | P::ManageRoles | P::RestoreDeleted,
+            P::ReadPrivate | P::ManageUsers | P::ManageRoles | P::DeleteEnrollments | P::RestoreDeleted,
             Student | Parent | UnitConvenor | Staff | Auditor,
         ) => Reach::NONE,
     }

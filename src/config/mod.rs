@@ -65,6 +65,10 @@ pub struct Config {
     pub page_size_default: u32,
     /// `PAGE_SIZE_MAX`: the most rows a caller may ask for in one page.
     pub page_size_max: u32,
+    /// `MAX_PENDING`: the most enrolments of a student that wait for a decision at once.
+    pub max_pending: u32,
+    /// `PENDING_DAYS`: after so many days an enrolment that nobody decided on is withdrawn.
+    pub pending_days: u32,
 
     /// `DATABASE_URL`, or `POSTGRES_*`, or in dev neither: where the data is.
     pub database: Database,
@@ -382,6 +386,8 @@ impl Config {
             drain: read.duration("DRAIN_SECONDS", 30),
             page_size_default: read.number("PAGE_SIZE_DEFAULT", 500.min(page_size_max), 1..=page_size_max),
             page_size_max,
+            max_pending: read.number("MAX_PENDING", 8, 1..=1000),
+            pending_days: read.number("PENDING_DAYS", 14, 1..=3650),
             database,
             migration,
             run_migrations: read.flag("RUN_MIGRATIONS", true),

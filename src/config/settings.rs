@@ -66,6 +66,8 @@ pub const SETTINGS: &[Setting] = &[
     setting("DRAIN_SECONDS", "30", "The longest that open requests are waited for at a stop."),
     setting("PAGE_SIZE_DEFAULT", "500", "Rows of a list when the caller does not say."),
     setting("PAGE_SIZE_MAX", "1000", "The most rows a caller may ask for at once."),
+    setting("MAX_PENDING", "8", "The most enrolments of a student that wait for a decision at once."),
+    setting("PENDING_DAYS", "14", "After so many days an enrolment that nobody decided on is withdrawn."),
     setting("TIME_ZONE", "Asia/Ho_Chi_Minh", "The zone of times that come without one."),
     secret(
         "DATABASE_URL",

@@ -32,6 +32,14 @@ pub struct Posted<T> {
     pub repeat: Repeat,
 }
 
+/// A JSON body of an authenticated `POST` that may also come without one, and then has all the defaults.
+pub struct Optional<T> {
+    /// What was sent.
+    pub body: T,
+    /// Performs the effect once for each key.
+    pub repeat: Repeat,
+}
+
 /// An authenticated `POST` that needs no body: it may be empty and of any type.
 pub struct Bare {
     /// Performs the effect once for each key.
@@ -79,6 +87,23 @@ impl<T: DeserializeOwned + 'static> FromRequest<AppState> for Posted<T> {
         let repeat = Repeat::asked(&mut head)?;
         let (value, bytes) = value_of(Request::from_parts(head, body)).await?;
         Ok(Self { body: typed(value)?, repeat: repeat.of(&bytes) })
+    }
+}
+
+impl<T: DeserializeOwned + Default + 'static> FromRequest<AppState> for Optional<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &AppState) -> Answer<Self> {
+        let (mut head, body) = request.into_parts();
+        let repeat = Repeat::asked(&mut head)?;
+        let headers = head.headers.clone();
+        let bytes = bytes_of(Request::from_parts(head, body)).await?;
+        let repeat = repeat.of(&bytes);
+        if bytes.is_empty() {
+            return Ok(Self { body: T::default(), repeat });
+        }
+        refuse_other_types(&headers)?;
+        Ok(Self { body: typed(parsed(&bytes)?)?, repeat })
     }
 }
 
@@ -142,20 +167,29 @@ pub(crate) fn too_large() -> Problem {
 }
 
 async fn value_of(request: Request) -> Answer<(Value, Bytes)> {
-    if !is_json(request.headers()) {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported_media_type",
-            "Send the body as JSON, with the header Content-Type: application/json.",
-        ));
-    }
+    refuse_other_types(request.headers())?;
     let bytes = bytes_of(request).await?;
-    let value: Value = serde_json::from_slice(&bytes)
+    Ok((parsed(&bytes)?, bytes))
+}
+
+fn refuse_other_types(headers: &HeaderMap) -> Answer<()> {
+    if is_json(headers) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported_media_type",
+        "Send the body as JSON, with the header Content-Type: application/json.",
+    ))
+}
+
+fn parsed(bytes: &[u8]) -> Answer<Value> {
+    let value: Value = serde_json::from_slice(bytes)
         .map_err(|error| Problem::malformed(format!("The body is not valid JSON: {error}.")))?;
     let mut faults = Faults::default();
     refuse_nul(&value, &mut String::new(), &mut faults);
     faults.check()?;
-    Ok((value, bytes))
+    Ok(value)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -272,6 +306,15 @@ impl<T: ToSchema> Describe for Posted<T> {
     fn describe(notes: &mut Notes, schemas: &mut Schemas) {
         let schema = schema_of::<T>(schemas);
         notes.body("application/json", true, schema);
+        json_refusals(notes);
+        Repeat::describe(notes, schemas);
+    }
+}
+
+impl<T: ToSchema> Describe for Optional<T> {
+    fn describe(notes: &mut Notes, schemas: &mut Schemas) {
+        let schema = schema_of::<T>(schemas);
+        notes.body("application/json", false, schema);
         json_refusals(notes);
         Repeat::describe(notes, schemas);
     }

@@ -97,6 +97,15 @@ impl Notes {
         self.responses.insert(status, response);
     }
 
+    /// Another media type of an answer that has been given.
+    #[expect(clippy::needless_pass_by_value, reason = "callers write the schema in place")]
+    pub fn also(&mut self, status: u16, media_type: &str, schema: Value) {
+        let content = self.responses.get_mut(&status).and_then(|response| response.get_mut("content"));
+        if let Some(content) = content.and_then(Value::as_object_mut) {
+            content.insert(media_type.to_owned(), json!({ "schema": schema }));
+        }
+    }
+
     /// Adds response headers to the answers given so far.
     pub fn header(&mut self, name: &str, says: &str) {
         for (_, response) in self.responses.iter_mut().filter(|(status, _)| **status < 300) {

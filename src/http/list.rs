@@ -75,8 +75,14 @@ impl<R: Resource> FromRequestParts<AppState> for Asked<R> {
     type Rejection = Problem;
 
     async fn from_request_parts(head: &mut Parts, app: &AppState) -> Answer<Self> {
+        Self::of(&query_pairs(head)?, Faults::default(), head, app)
+    }
+}
+
+impl<R: Resource> Asked<R> {
+    /// Checks these pairs of the query string, and reports what is wrong with them together with `faults`.
+    pub(super) fn of(pairs: &[(String, String)], mut faults: Faults, head: &Parts, app: &AppState) -> Answer<Self> {
         let base = head.extensions.get::<Origin>().map(|origin| origin.base_url.to_string()).unwrap_or_default();
-        let pairs = query_pairs(head)?;
         let mut asked = Self {
             filters: Vec::new(),
             search: None,
@@ -89,9 +95,8 @@ impl<R: Resource> FromRequestParts<AppState> for Asked<R> {
             address: Address { path: format!("{base}{}", head.uri.path()), rest: Vec::new() },
             resource: PhantomData,
         };
-        let mut faults = Faults::default();
         let mut spelt = R::LISTING.default.to_owned();
-        for (name, value) in &pairs {
+        for (name, value) in pairs {
             if name != "cursor" {
                 asked.address.rest.push((name.clone(), value.clone()));
             }
@@ -164,14 +169,15 @@ fn unknown_ordering(listing: &Listing) -> Problem {
     Problem::internal(anyhow::anyhow!("the default ordering `{}` is not among the orderings", listing.default))
 }
 
-fn flag(faults: &mut Faults, name: &str, value: &str, into: &mut bool) {
+/// Reads a flag; what is none is a fault.
+pub(crate) fn flag(faults: &mut Faults, name: &str, value: &str, into: &mut bool) {
     match boolean(value) {
         Some(value) => *into = value,
         None => faults.add(name, "`true` or `false` is expected."),
     }
 }
 
-fn boolean(text: &str) -> Option<bool> {
+pub(super) fn boolean(text: &str) -> Option<bool> {
     match text {
         "true" | "True" | "1" => Some(true),
         "false" | "False" | "0" => Some(false),
@@ -228,17 +234,30 @@ impl<R: Resource> Asked<R> {
         }
     }
 
-    /// The rows that the viewer may see and asked for.
+    /// Confines the list by this filter, which the caller cannot lift.
+    pub fn confine(&mut self, filter: Filter, id: Id) {
+        self.filters.push((filter, Value::Number(id.0)));
+    }
+
+    /// All rows that the viewer may see and asked for, whatever the size of pages.
+    ///
+    /// # Errors
+    /// 401 or 403 when the viewer may not see deleted rows, or the database's failure.
+    pub async fn whole(&self, conn: &mut PgConnection, viewer: &Viewer) -> Answer<Vec<R::Shown>> {
+        self.refuse_deleted(viewer)?;
+        let mut sql = QueryBuilder::<Postgres>::new(R::SELECT);
+        self.push_conditions(&mut sql, viewer);
+        self.push_order(&mut sql);
+        let rows: Vec<R::Row> = sql.build_query_as().fetch_all(conn).await?;
+        Ok(rows.into_iter().map(|row| R::shown(row, viewer)).collect())
+    }
+
+    /// The rows that the viewer may see and asked for, a page of them.
     ///
     /// # Errors
     /// 400 when the cursor's values do not fit, or the database's failure.
     pub async fn page(&self, conn: &mut PgConnection, viewer: &Viewer) -> Answer<Listed<R::Shown>> {
-        if self.include_deleted && !viewer.may_see_deleted() {
-            if viewer.caller().is_none() {
-                return Err(Problem::not_authenticated());
-            }
-            return Err(Problem::forbidden("Only administrators may list deleted rows."));
-        }
+        self.refuse_deleted(viewer)?;
         let id = format!("{}.id", R::ALIAS);
         let total = if self.count {
             let mut sql = QueryBuilder::new("select count(*) from (");
@@ -263,12 +282,7 @@ impl<R: Resource> Asked<R> {
         if let Some(cursor) = &self.after {
             push_after(&mut sql, &self.ordering, &id, cursor);
         }
-        sql.push(" order by ");
-        for (place, (ordering, descending)) in self.ordering.iter().enumerate() {
-            sql.push(if place == 0 { "" } else { ", " });
-            sql.push(ordering.sql.replace("{id}", &id));
-            sql.push(if *descending { " desc" } else { "" });
-        }
+        self.push_order(&mut sql);
         sql.push(" limit ").push_bind(self.size + 1);
 
         let mut rows = sql.build().fetch_all(conn).await?;
@@ -291,6 +305,26 @@ impl<R: Resource> Asked<R> {
     fn spelt(&self) -> String {
         let asked = self.address.rest.iter().rfind(|(name, _)| name == "ordering").map(|(_, value)| value.clone());
         asked.unwrap_or_else(|| R::LISTING.default.to_owned())
+    }
+
+    fn refuse_deleted(&self, viewer: &Viewer) -> Answer<()> {
+        if !self.include_deleted || viewer.may_see_deleted() {
+            return Ok(());
+        }
+        if viewer.caller().is_none() {
+            return Err(Problem::not_authenticated());
+        }
+        Err(Problem::forbidden("Only administrators may list deleted rows."))
+    }
+
+    fn push_order(&self, sql: &mut QueryBuilder<Postgres>) {
+        let id = format!("{}.id", R::ALIAS);
+        sql.push(" order by ");
+        for (place, (ordering, descending)) in self.ordering.iter().enumerate() {
+            sql.push(if place == 0 { "" } else { ", " });
+            sql.push(ordering.sql.replace("{id}", &id));
+            sql.push(if *descending { " desc" } else { "" });
+        }
     }
 
     fn push_conditions(&self, sql: &mut QueryBuilder<Postgres>, viewer: &Viewer) {

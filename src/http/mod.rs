@@ -2,7 +2,9 @@
 
 mod answer;
 mod body;
+mod csv;
 mod describe;
+mod dry_run;
 mod list;
 mod listing;
 pub mod openapi;
@@ -14,9 +16,12 @@ mod routes;
 mod verbs;
 
 pub use answer::{Accepted, Created, Done, IfMatch, Kept, NoContent, Shown, not_modified};
-pub use body::{Bare, Changes, Json, PathId, Posted, typed};
+pub use body::{Bare, Changes, Json, Optional, PathId, Posted, typed};
 pub(crate) use body::{path_text, too_large};
+pub use csv::{AskedAs, Cell, Csv, Format, OrCsv};
 pub use describe::{Answers, Describe, Notes, Schemas, schema_of};
+pub use dry_run::{DryRun, Reason, Trial, Tried};
+pub(crate) use list::flag;
 pub use list::{Asked, Listed, query_pairs};
 pub use listing::{Filter, Kind, Listing, Ordering};
 pub use origin::{Origin, identify, refuse_foreign_hosts};

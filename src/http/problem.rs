@@ -213,6 +213,18 @@ impl Problem {
         }
     }
 
+    /// The permanent code.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        &self.0.code
+    }
+
+    /// The sentence for people.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
     /// The errors by field.
     #[must_use]
     pub fn errors(&self) -> &BTreeMap<String, Vec<String>> {

@@ -52,6 +52,18 @@ impl Repeat {
         Self(self.0.map(|key| Key { body_hash: digest::digest(&digest::SHA256, body).as_ref().to_vec(), ..key }))
     }
 
+    /// Runs `effect` in a transaction, where having called at all is access enough.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub async fn once<'env, A, Effect>(&self, app: &AppState, caller: Id, effect: Effect) -> Answer<A>
+    where
+        A: Kept + Send,
+        Effect: for<'t> Fn(&'t mut PgConnection, Scope<'t, 'env>) -> InTx<'t, A> + Send + Sync,
+    {
+        self.write(app, Some(caller), |_, _| Box::pin(async { Ok(()) }), effect).await
+    }
+
     /// Runs `allow` and then `effect` in one transaction. Keys are their caller's: an anonymous request has none. When the key has a kept answer, only `allow` runs, so that
     /// access is checked again, and the kept answer is returned.
     ///

@@ -263,26 +263,21 @@ pub async fn restore<R: Writable>(
 ) -> Answer<Done<R::Shown>> {
     let actor = &actor;
     repeat
-        .write(
-            &app,
-            Some(actor.id()),
-            |_, _| Box::pin(async { Ok(()) }),
-            |tx, _| {
-                Box::pin(async move {
-                    lock::<R>(tx, id).await?;
-                    let row = find::<R>(tx, actor, id, Sight::Deleted).await?;
-                    let fields = R::fields(&row);
-                    R::check(tx, &fields, Some((id, &fields))).await.map_err(|problem| {
-                        Problem::conflict("cannot_be_restored", format!("It cannot be restored as it is: {problem}"))
-                    })?;
-                    let restored = set_deleted::<R>(tx, actor, id, false).await;
-                    restored.map_err(|problem| problem.explained(R::REFUSALS))?;
-                    audit::record(tx, actor, "restore", R::NAME, Some(id), &Value::Null, &json_of(&fields)?).await?;
-                    let row = find::<R>(tx, actor, id, Sight::Any).await?;
-                    Done::with(&R::shown(row, actor))
-                })
-            },
-        )
+        .once(&app, actor.id(), |tx, _| {
+            Box::pin(async move {
+                lock::<R>(tx, id).await?;
+                let row = find::<R>(tx, actor, id, Sight::Deleted).await?;
+                let fields = R::fields(&row);
+                R::check(tx, &fields, Some((id, &fields))).await.map_err(|problem| {
+                    Problem::conflict("cannot_be_restored", format!("It cannot be restored as it is: {problem}"))
+                })?;
+                let restored = set_deleted::<R>(tx, actor, id, false).await;
+                restored.map_err(|problem| problem.explained(R::REFUSALS))?;
+                audit::record(tx, actor, "restore", R::NAME, Some(id), &Value::Null, &json_of(&fields)?).await?;
+                let row = find::<R>(tx, actor, id, Sight::Any).await?;
+                Done::with(&R::shown(row, actor))
+            })
+        })
         .await
 }
 

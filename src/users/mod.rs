@@ -1,6 +1,6 @@
 //! People: accounts, log-in, sessions, password resets, roles, student profiles.
 //!
-//! Owns `users`, `sessions`, `password_reset_tokens`, `login_addresses`, `roles`, `user_roles`, `student_profiles` and
+//! Owns `users`, `sessions`, `password_reset_tokens`, `login_addresses`, `roles`, `user_roles`, `student_profiles`, `guardians` and
 //! the queue `mail_outbox`; makes the row of `gold_accounts` that every student has. What always holds, and where:
 //!
 //! - an address or user name names one account: `users_email_is_unique`, `users_username_is_unique`;
@@ -12,6 +12,7 @@
 //! Lock order: user, session.
 
 pub mod accounts;
+pub(crate) mod guardians;
 pub mod log_in;
 pub mod mail;
 pub mod reset;

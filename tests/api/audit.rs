@@ -164,6 +164,7 @@ async fn every_write_of_every_resource_leaves_one_row_and_a_refusal_none() {
     for resource in resources(&app).await {
         drive(&mut watch, &admin, &student, resource).await;
     }
+    drive_enrollments(&mut watch, &app, &admin).await;
     drive_the_rest(&mut watch, &app).await;
 
     // Those that read, write no resource, or are the whole point of another test.
@@ -226,6 +227,60 @@ async fn drive(watch: &mut Watch<'_>, admin: &Person, student: &Person, resource
     admin.with("Idempotency-Key", "r").post_bare(&restore).await.expect(200);
     assert!(watch.new_entries().await.is_empty(), "a kept answer is no second write");
     watch.refused(admin.post_bare(&restore).await, 404).await;
+}
+
+/// The writes of enrolment.
+async fn drive_enrollments(watch: &mut Watch<'_>, app: &TestApp, admin: &Person) {
+    let base = "/api/enrollment/enrollments/";
+    let (ann, other) = (app.student().await, app.student().await);
+    let offering = app.offering(0).await;
+    let status = |before: Value, after: Value| json!({ "before": before, "after": after });
+    let enrol = async |who: &Person, offering: Id| {
+        let made = who.post(base, &json!({ "offering": offering })).await;
+        Id(made.expect(201)["id"].as_i64().unwrap())
+    };
+
+    let id = enrol(&ann, offering).await;
+    let (of, one) = (("enrollment", id), format!("{base}{id}/"));
+    let details = watch.follow((Method::POST, base), Some(ann.id), "create", of).await;
+    assert_eq!(details["changes"]["status"], status(json!(null), json!("PENDING")));
+    watch.refused(ann.post(base, &json!({ "offering": offering })).await, 409).await;
+    ann.post(&format!("{base}?dry_run=true"), &json!({ "offering": offering })).await.expect(200);
+    assert!(watch.new_entries().await.is_empty(), "to ask is not to do");
+
+    let path = |rest: &str| format!("{base}{{id}}/{rest}");
+    watch.refused(ann.post_bare(&format!("{one}approve/")).await, 403).await;
+    admin.post(&format!("{one}approve/"), &json!({ "notes": "Welcome" })).await.expect(200);
+    let details = watch.follow((Method::POST, &path("approve/")), Some(admin.id), "approve", of).await;
+    assert_eq!(details["changes"]["reason"], status(json!(null), json!("Welcome")));
+    admin.patch(&one, &json!({ "marks": "61" })).await.expect(200);
+    let details = watch.follow((Method::PATCH, &path("")), Some(admin.id), "update", of).await;
+    assert_eq!(details, json!({ "changes": { "marks": status(json!(null), json!("61.00")) } }));
+    let result = json!({ "status": "COMPLETED", "grade": "C", "marks": "61" });
+    admin.put(&one, &result).await.expect(200);
+    let details = watch.follow((Method::PUT, &path("")), Some(admin.id), "update", of).await;
+    assert_eq!(details["changes"]["grade"], status(json!(""), json!("C")));
+    watch.refused(admin.patch(&one, &json!({ "status": "PENDING" })).await, 409).await;
+    admin.delete(&one).await.expect(204);
+    watch.follow((Method::DELETE, &path("")), Some(admin.id), "delete", of).await;
+    admin.post_bare(&format!("{one}restore/")).await.expect(200);
+    watch.follow((Method::POST, &path("restore/")), Some(admin.id), "restore", of).await;
+
+    for (verb, who) in [("withdraw", &other), ("reject", admin)] {
+        let id = enrol(&other, offering).await;
+        watch.follow((Method::POST, base), Some(other.id), "create", ("enrollment", id)).await;
+        who.post_bare(&format!("{base}{id}/{verb}/")).await.expect(200);
+        let route = path(&format!("{verb}/"));
+        watch.follow((Method::POST, &route), Some(who.id), verb, ("enrollment", id)).await;
+    }
+    let id = enrol(&other, offering).await;
+    let of = ("enrollment", id);
+    watch.follow((Method::POST, base), Some(other.id), "create", of).await;
+    let bulk = |verb: &str| format!("{base}bulk-{verb}/");
+    admin.post(&bulk("approve"), &json!({ "ids": [id, id, 987_654] })).await.expect(200);
+    watch.follow((Method::POST, &bulk("approve")), Some(admin.id), "approve", of).await;
+    admin.post(&bulk("grade"), &json!({ "rows": [{ "id": id, "grade": "HD" }] })).await.expect(200);
+    watch.follow((Method::POST, &bulk("grade")), Some(admin.id), "update", of).await;
 }
 
 /// The writes that are their own.

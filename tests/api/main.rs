@@ -22,6 +22,8 @@ mod access;
 mod audit;
 mod cli;
 mod conventions;
+mod core;
+mod enrollment;
 mod faults;
 mod files;
 mod migrations;

@@ -6,8 +6,8 @@ use sqlx::{FromRow, PgConnection};
 use utoipa::ToSchema;
 
 use super::store;
-use crate::academic::scale::one_place;
 use crate::access::{Actor, Viewer, Visitor, may};
+use crate::decimals::one_place;
 use crate::http::{Answer, Audited, Faults, Filter, Kind, Listing, Ordering, Refusal, Resource, Target, Writable};
 use crate::ids::Id;
 

@@ -13,13 +13,13 @@ use crate::http::{Answer, Faults, Filter, Kind, Listing, Ordering, Problem, Refu
 use crate::ids::{Id, Moment, or_null};
 
 /// A unit in a semester and year.
-#[derive(Debug, FromRow, Serialize, ToSchema)]
+#[derive(Debug, Clone, FromRow, Serialize, Deserialize, ToSchema)]
 pub struct Offering {
-    id: Id,
+    pub(crate) id: Id,
     #[sqlx(json)]
-    unit: UnitBrief,
-    year: i32,
-    semester: Semester,
+    pub(crate) unit: UnitBrief,
+    pub(crate) year: i32,
+    pub(crate) semester: Semester,
     intake: Id,
     enrollment_start: Moment,
     enrollment_end: Moment,
@@ -86,6 +86,14 @@ impl Default for OfferingFields {
     }
 }
 
+impl Offering {
+    /// The offering as a student of this major sees it.
+    #[must_use]
+    pub(crate) fn for_major(self, major: Option<Id>) -> Self {
+        Self { unit: self.unit.for_major(major), ..self }
+    }
+}
+
 impl Resource for Offering {
     type Row = Self;
     type Shown = Self;
@@ -122,8 +130,7 @@ impl Resource for Offering {
     };
 
     fn shown(row: Self, viewer: &Viewer) -> Self {
-        let major = viewer.caller().and_then(|caller| caller.course);
-        Self { unit: row.unit.for_major(major), ..row }
+        row.for_major(viewer.caller().and_then(|caller| caller.course))
     }
 }
 

@@ -9,6 +9,7 @@ mod store;
 use crate::http::{Routes, change, create, list, remove, replace, restore, show};
 
 pub use handlers::{Offering, OfferingFields};
+pub(crate) use store::offering_json;
 
 /// The endpoints of this resource.
 pub(super) fn routes() -> Routes {

@@ -31,6 +31,34 @@ from offerings o
 join units u on u.id = o.unit_id"
 );
 
+/// SQL for a column that `#[sqlx(json)] offering: Offering` reads, where `o` is the row of `offerings` and `u` that of
+/// its unit; for `concat!`.
+macro_rules! offering_json {
+    () => {
+        concat!(
+            "jsonb_build_object(
+           'id', o.id,
+           'unit', ",
+            crate::academic::units::unit_brief!(),
+            ",
+           'year', o.year,
+           'semester', o.semester,
+           'intake', o.intake_id,
+           'enrollment_start', o.enrollment_start,
+           'enrollment_end', o.enrollment_end,
+           'withdraw_until', o.withdraw_until,
+           'capacity', o.capacity,
+           'current_enrollment', o.current_enrollment,
+           'requires_approval', o.requires_approval,
+           'is_active', o.is_active,
+           'notes', o.notes,
+           'created_at', o.created_at,
+           'updated_at', o.updated_at)"
+        )
+    };
+}
+pub(crate) use offering_json;
+
 /// Whether students can enrol now.
 pub(super) const OPEN: &str = "(o.is_active and o.enrollment_start <= rule_now() and rule_now() < o.enrollment_end)";
 

@@ -7,8 +7,8 @@ use utoipa::ToSchema;
 
 use super::brief::Courses;
 use super::{requisites, store};
-use crate::academic::scale::one_place;
 use crate::access::{Actor, Reach, Viewer, Visitor, may};
+use crate::decimals::one_place;
 use crate::http::{Answer, Faults, Filter, Kind, Listing, Ordering, Problem, Refusal, Resource, Target, Writable};
 use crate::ids::{Id, Moment, or_null};
 

@@ -10,6 +10,7 @@ use super::offerings::semester;
 use super::report::{Change, Faults, Place};
 use super::rows::{day, decimal, given, whole};
 use super::store::enrollments::{Known, Place as Class, State};
+use crate::enrollment::{Status, grades};
 use crate::http;
 
 /// An enrolment of a student.
@@ -41,25 +42,6 @@ pub(super) struct Enrollment {
 
 const STATUSES: [&str; 5] = ["PENDING", "ENROLLED", "WITHDRAWN", "COMPLETED", "FAILED"];
 
-/// Grades and their points, in tenths.
-const GRADES: [(&str, i64); 15] = [
-    ("HD", 40),
-    ("D", 30),
-    ("C", 20),
-    ("P", 10),
-    ("N", 0),
-    ("F", 0),
-    ("A+", 40),
-    ("A", 40),
-    ("A-", 37),
-    ("B+", 33),
-    ("B", 30),
-    ("B-", 27),
-    ("C+", 23),
-    ("C-", 17),
-    ("D+", 13),
-];
-
 impl State {
     /// A state with its grade's points; none when there is no such grade.
     pub(crate) fn of(
@@ -68,9 +50,9 @@ impl State {
         marks: Option<Decimal>,
         completion_date: Option<NaiveDate>,
     ) -> Option<Self> {
-        let (grade, points) =
-            if grade.is_empty() { ("", 0) } else { *GRADES.iter().find(|(name, _)| *name == grade)? };
-        Some(Self { status, grade, grade_point: Decimal::new(points, 1), marks, completion_date })
+        let (grade, grade_point) =
+            if grade.is_empty() { ("", Decimal::ZERO) } else { (grades::known(grade)?, grades::point(grade)?) };
+        Some(Self { status, grade, grade_point, marks, completion_date })
     }
 
     fn is(&self, now: &Known) -> bool {
@@ -79,17 +61,11 @@ impl State {
     }
 }
 
-/// Whether an enrolment may go from one state to another; the same state with another result is a correction.
+/// Whether a file may bring an enrolment from one state to another; the same state with another result is a correction.
 fn may_become(from: &str, to: &str) -> bool {
-    from == to
-        || matches!(
-            (from, to),
-            ("PENDING", "ENROLLED" | "WITHDRAWN")
-                | ("ENROLLED", "COMPLETED" | "FAILED" | "WITHDRAWN")
-                | ("COMPLETED", "FAILED")
-                | ("FAILED", "COMPLETED")
-                | ("WITHDRAWN", "PENDING" | "ENROLLED")
-        )
+    let (from, to) = (Status::named(from), Status::named(to));
+    let again = from == Some(Status::Withdrawn) && matches!(to, Some(Status::Pending | Status::Enrolled));
+    from == to || again || from.zip(to).is_some_and(|(from, to)| from.leads_to(to))
 }
 
 /// The enrolments of a row; those that break a rule are faults.

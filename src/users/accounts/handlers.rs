@@ -248,20 +248,15 @@ pub(super) async fn reactivate(
 ) -> Answer<Done<User>> {
     let actor = &actor;
     repeat
-        .write(
-            &app,
-            Some(actor.id()),
-            |_, _| Box::pin(async { Ok(()) }),
-            |tx, _| {
-                Box::pin(async move {
-                    if !store::lock(tx, id).await? || !store::set_active(tx, actor.id(), id, true).await? {
-                        return Err(Problem::absent());
-                    }
-                    audit::record(tx, actor, "restore", "user", Some(id), &active(false), &active(true)).await?;
-                    Done::with(&User::shown(find::<User>(tx, actor, id, Sight::Any).await?, actor))
-                })
-            },
-        )
+        .once(&app, actor.id(), |tx, _| {
+            Box::pin(async move {
+                if !store::lock(tx, id).await? || !store::set_active(tx, actor.id(), id, true).await? {
+                    return Err(Problem::absent());
+                }
+                audit::record(tx, actor, "restore", "user", Some(id), &active(false), &active(true)).await?;
+                Done::with(&User::shown(find::<User>(tx, actor, id, Sight::Any).await?, actor))
+            })
+        })
         .await
 }
 
@@ -314,24 +309,19 @@ pub(super) async fn profile_image(
     let (actor, state, file, keep) = (&actor, &app, &file, &kept);
     let answer = upload
         .repeat
-        .write(
-            &app,
-            Some(actor.id()),
-            |_, _| Box::pin(async { Ok(()) }),
-            |tx, _| {
-                Box::pin(async move {
-                    store::lock(tx, actor.id()).await?;
-                    let stored = state.files.put(tx, actor.id(), file, true).await?;
-                    let before = store::set_image(tx, actor.id(), stored.id).await?;
-                    let id = actor.id();
-                    let old = json!({ "profile_image": before.as_ref().map(|before| before.id) });
-                    let new = json!({ "profile_image": stored.id });
-                    audit::record(tx, actor, "set_profile_image", "user", Some(id), &old, &new).await?;
-                    keep.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((stored, before));
-                    Done::with(&User::shown(find::<User>(tx, actor, id, Sight::Any).await?, actor))
-                })
-            },
-        )
+        .once(&app, actor.id(), |tx, _| {
+            Box::pin(async move {
+                store::lock(tx, actor.id()).await?;
+                let stored = state.files.put(tx, actor.id(), file, true).await?;
+                let before = store::set_image(tx, actor.id(), stored.id).await?;
+                let id = actor.id();
+                let old = json!({ "profile_image": before.as_ref().map(|before| before.id) });
+                let new = json!({ "profile_image": stored.id });
+                audit::record(tx, actor, "set_profile_image", "user", Some(id), &old, &new).await?;
+                keep.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((stored, before));
+                Done::with(&User::shown(find::<User>(tx, actor, id, Sight::Any).await?, actor))
+            })
+        })
         .await?;
     let stored = kept.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
     if let Some((stored, before)) = stored {

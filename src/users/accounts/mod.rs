@@ -1,5 +1,6 @@
 //! Accounts: who a person is, what they write of themselves, and what only administrators write.
 
+mod brief;
 mod handlers;
 mod profile;
 mod register;
@@ -9,6 +10,8 @@ mod user;
 
 use crate::http::{Routes, list, show};
 
+pub use brief::UserBrief;
+pub(crate) use brief::user_brief;
 pub use register::NewUser;
 pub(crate) use store::{owner, set_password};
 pub use user::{Recipient, Student, User};

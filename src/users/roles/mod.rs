@@ -8,6 +8,7 @@ use crate::http::{Routes, change, create, list, remove, replace, restore, show};
 
 use handlers::Role;
 use holders::UserRole;
+pub(crate) use store::everyone_who_may;
 
 /// The endpoints of roles and of who has them.
 pub(super) fn routes() -> Routes {

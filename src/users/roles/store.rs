@@ -4,6 +4,7 @@ use sqlx::PgConnection;
 
 use super::handlers::RoleFields;
 use super::holders::UserRoleFields;
+use crate::access::{Grants, Permission, UserType};
 use crate::ids::Id;
 
 /// The columns of a role.
@@ -97,4 +98,39 @@ pub(super) async fn replace_holder(
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// The active users whose permission reaches everything now: by user type, by `is_staff` or `is_superuser`, by a role.
+///
+/// # Errors
+/// The database's failure.
+pub(crate) async fn everyone_who_may(conn: &mut PgConnection, permission: Permission) -> sqlx::Result<Vec<Id>> {
+    let has = |user_type| Grants::of(user_type, false, false).reach(permission).is_all();
+    let named = UserType::NAMED.into_iter().filter(|(_, user_type)| has(*user_type));
+    let user_types: Vec<String> = named.map(|(name, _)| name.to_owned()).collect();
+    let codes = [permission.code().to_owned(), format!("{}:all", permission.code())];
+    sqlx::query_scalar!(
+        r#"select u.id as "id: Id"
+             from users u
+            where u.is_active
+              and (u.user_type = any($1)
+                   or (u.is_staff and $2)
+                   or (u.is_superuser and $3)
+                   or exists (select
+                                from user_roles ur
+                                join roles r on r.id = ur.role_id
+                               where ur.user_id = u.id
+                                 and r.permissions && $4
+                                 and ur.deleted_at is null
+                                 and r.deleted_at is null
+                                 and (ur.valid_from is null or ur.valid_from <= rule_now())
+                                 and (ur.valid_until is null or ur.valid_until > rule_now())))
+            order by u.id"#,
+        &user_types,
+        has(UserType::Staff),
+        has(UserType::Admin),
+        &codes
+    )
+    .fetch_all(conn)
+    .await
 }

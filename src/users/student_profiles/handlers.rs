@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::store;
 use crate::academic::courses::Course;
 use crate::access::{Actor, Permission, Reach, Viewer, may};
+use crate::decimals::two_places;
 use crate::http::{Answer, Faults, Filter, Kind, Listing, Ordering, Refusal, Resource, Target, Writable};
 use crate::ids::{Id, Moment, or_null};
 use crate::users::accounts::Student;
@@ -26,6 +27,7 @@ pub(super) struct StudentProfile {
     expected_graduation: Option<NaiveDate>,
     course: Option<Id>,
     /// Over completed and failed units with a grade; null when there are none.
+    #[serde(serialize_with = "two_places")]
     #[schema(value_type = Option<String>, example = "3.25")]
     current_gpa: Option<Decimal>,
     academic_status: String,
@@ -105,12 +107,7 @@ impl Resource for StudentProfile {
     }
 
     fn shown(row: Self, _: &Viewer) -> Self {
-        // A zero comes from the database without its decimals.
-        let two_places = |mut gpa: Decimal| {
-            gpa.rescale(2);
-            gpa
-        };
-        Self { current_gpa: row.current_gpa.map(two_places), ..row }
+        row
     }
 }
 

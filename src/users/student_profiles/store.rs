@@ -3,25 +3,29 @@
 use sqlx::PgConnection;
 
 use super::handlers::StudentProfileFields;
+use crate::enrollment::grades::gpa;
 use crate::ids::Id;
 
-/// The columns of a student profile. The GPA is sum(grade point × credit points) / sum(credit points) over completed
-/// and failed units with a grade, to two decimals; a transcript row is such a unit, and every one has a grade.
-pub(super) const SELECT: &str = "
+/// The columns of a student profile.
+pub(super) const SELECT: &str = concat!(
+    "
 select sp.id,
        sp.user_id as \"user\",
        sp.student_id,
        sp.enrollment_date,
        sp.expected_graduation,
        sp.course_id as course,
-       (select round(sum(t.grade_point * t.credit_points) / nullif(sum(t.credit_points), 0), 2)
+       (select ",
+    gpa!(),
+    "
           from transcripts t
          where t.student_id = sp.user_id
            and t.deleted_at is null) as current_gpa,
        sp.academic_status,
        sp.created_at,
        sp.updated_at
-from student_profiles sp";
+from student_profiles sp"
+);
 
 /// ` or exists (…` that ends before the convenor's id and its bracket.
 pub(super) const STUDENT_OF_UNITS_CONVENED_BY: &str = " or exists (select

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
@@ -15,6 +16,7 @@ use super::cluster::runtime;
 pub(crate) struct Proxy {
     options: PgConnectOptions,
     way: watch::Sender<Way>,
+    statements: Arc<AtomicUsize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,13 +45,19 @@ impl Proxy {
             .database(behind.get_database().unwrap())
             .ssl_mode(PgSslMode::Disable);
         let way = watch::Sender::new(Way::Open);
-        runtime().spawn(accept(listener, Arc::new(behind), way.clone()));
-        Self { options, way }
+        let statements = Arc::default();
+        runtime().spawn(accept(listener, Arc::new(behind), way.clone(), Arc::clone(&statements)));
+        Self { options, way, statements }
     }
 
     /// How to connect to the database through it.
     pub(crate) fn options(&self) -> PgConnectOptions {
         self.options.clone()
+    }
+
+    /// How many prepared statements have been executed through it.
+    pub(crate) fn statements(&self) -> usize {
+        self.statements.load(Ordering::SeqCst)
     }
 
     /// Lets everything pass, also what was held.
@@ -84,10 +92,15 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: std::net::TcpListener, behind: Arc<PgConnectOptions>, way: watch::Sender<Way>) {
+async fn accept(
+    listener: std::net::TcpListener,
+    behind: Arc<PgConnectOptions>,
+    way: watch::Sender<Way>,
+    statements: Arc<AtomicUsize>,
+) {
     let listener = TcpListener::from_std(listener).unwrap();
     while let Ok((stream, _)) = listener.accept().await {
-        let (behind, way) = (behind.clone(), way.clone());
+        let (behind, way, statements) = (behind.clone(), way.clone(), statements.clone());
         tokio::spawn(async move {
             if *way.borrow() == Way::Cut {
                 return;
@@ -96,7 +109,7 @@ async fn accept(listener: std::net::TcpListener, behind: Arc<PgConnectOptions>, 
             let mut cut = way.subscribe();
             let ((from_server, to_server), (from_database, to_database)) = (split(stream), split(database));
             tokio::select! {
-                () = requests(from_server, to_database, &way) => {}
+                () = requests(from_server, to_database, &way, &statements) => {}
                 () = answers(from_database, to_server, &way) => {}
                 _ = cut.wait_for(|way| *way == Way::Cut) => {}
             }
@@ -115,10 +128,17 @@ async fn connect(behind: &PgConnectOptions) -> Option<Box<dyn Stream>> {
     })
 }
 
-async fn requests(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, way: &watch::Sender<Way>) {
+async fn requests(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    way: &watch::Sender<Way>,
+    statements: &AtomicUsize,
+) {
     let mut bytes = vec![0; 16 * 1024];
+    let mut messages = Messages::default();
     while let Ok(length @ 1..) = from.read(&mut bytes).await {
         let said = &bytes[..length];
+        statements.fetch_add(messages.executes(said), Ordering::SeqCst);
         way.send_if_modified(|way| {
             let heard =
                 matches!(*way, Way::OpenUntil(word) if said.windows(word.len()).any(|at| at == word.as_bytes()));
@@ -140,5 +160,39 @@ async fn answers(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unp
         if state.wait_for(|way| *way != Way::Held).await.is_err() || to.write_all(&bytes[..length]).await.is_err() {
             return;
         }
+    }
+}
+
+/// What a client says, cut into messages wherever the reads happen to end: each is a letter and a length that counts
+/// itself; the first has no letter.
+#[derive(Default)]
+struct Messages {
+    has_begun: bool,
+    head: Vec<u8>,
+    left: usize,
+}
+
+impl Messages {
+    /// How many of the messages that begin in these bytes execute a statement.
+    fn executes(&mut self, mut said: &[u8]) -> usize {
+        let mut found = 0;
+        while !said.is_empty() {
+            let body = self.left.min(said.len());
+            (self.left, said) = (self.left - body, &said[body..]);
+            let letters = usize::from(self.has_begun);
+            let head = (letters + 4 - self.head.len()).min(said.len());
+            if self.left > 0 || head == 0 {
+                continue;
+            }
+            self.head.extend_from_slice(&said[..head]);
+            said = &said[head..];
+            if self.head.len() == letters + 4 {
+                let length = u32::from_be_bytes(self.head[letters..].try_into().unwrap());
+                found += usize::from(self.has_begun && self.head[0] == b'E');
+                (self.has_begun, self.left) = (true, length as usize - 4);
+                self.head.clear();
+            }
+        }
+        found
     }
 }

@@ -6,6 +6,8 @@ use sqlx::{PgConnection, PgExecutor};
 
 use super::{CHUNK, column};
 use crate::cli::import::report::Progress;
+use crate::enrollment::announce;
+use crate::ids::Id;
 
 /// A unit that a file names, and the offering if there is one.
 pub(crate) struct Place {
@@ -196,7 +198,7 @@ pub(crate) async fn change(
     progress: &Progress,
 ) -> sqlx::Result<()> {
     for enrollments in enrollments.chunks(CHUNK) {
-        sqlx::query!(
+        let enrolled = sqlx::query_scalar!(
             r#"with wanted as (
                 select *
                   from unnest($1::bigint[], $2::text[], $3::text[], $4::numeric[], $5::numeric[], $6::date[])
@@ -258,24 +260,10 @@ pub(crate) async fn change(
                  where status in ('ENROLLED', 'WITHDRAWN')
                    and status <> from_status
              )
-             insert into webhook_outbox (trigger_event, workflow_id, object_key, payload, state)
-             select 'enrollment.confirmed',
-                    f.id,
-                    'enrollment:' || c.id,
-                    jsonb_build_object('enrollment_id', c.id, 'student_id', c.student_id, 'student_email', s.email,
-                                       'student_name', trim(s.first_name || ' ' || s.last_name), 'unit_code', u.code,
-                                       'unit_name', u.name, 'semester', o.semester, 'year', o.year),
-                    case when f.id is null then 'skipped' else 'pending' end
-               from changed c
-               join users s on s.id = c.student_id
-               join offerings o on o.id = c.offering_id
-               join units u on u.id = o.unit_id
-               left join workflows f
-                      on f.trigger_event = 'enrollment.confirmed'
-                     and f.is_active
-                     and f.deleted_at is null
-              where c.status = 'ENROLLED'
-                and c.from_status in ('PENDING', 'WITHDRAWN')"#,
+             select id as "id: Id"
+               from changed
+              where status = 'ENROLLED'
+                and from_status in ('PENDING', 'WITHDRAWN')"#,
             column(enrollments, |e| e.0) as _,
             column(enrollments, |e| e.1.status) as _,
             column(enrollments, |e| e.1.grade) as _,
@@ -284,8 +272,9 @@ pub(crate) async fn change(
             column(enrollments, |e| e.1.completion_date) as _,
             reason
         )
-        .execute(&mut *tx)
+        .fetch_all(&mut *tx)
         .await?;
+        announce(tx, &enrolled).await?;
         progress.advance(enrollments.len());
     }
     Ok(())

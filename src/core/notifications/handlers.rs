@@ -1,0 +1,65 @@
+//! What a notification is on the wire.
+
+use serde::Serialize;
+use sqlx::{FromRow, Postgres, QueryBuilder};
+use utoipa::ToSchema;
+
+use super::store;
+use crate::access::{Actor, Viewer, may};
+use crate::http::{Filter, Kind, Listing, Ordering, Resource};
+use crate::ids::{Id, Moment};
+
+/// Something that its recipient is told.
+#[derive(Debug, FromRow, Serialize, ToSchema)]
+pub struct Notification {
+    id: Id,
+    recipient: Id,
+    /// Who did it; null when the server itself speaks.
+    actor: Option<Id>,
+    /// What happened, such as `Enrollment enrolled`.
+    verb: String,
+    description: String,
+    /// What kind of thing it is about, such as `enrollment`; empty when it is about none.
+    target_content_type: String,
+    target_object_id: Option<Id>,
+    unread: bool,
+    created_at: Moment,
+    updated_at: Moment,
+}
+
+impl Resource for Notification {
+    type Row = Self;
+    type Shown = Self;
+    type Reader = Actor<may::ReadNotifications>;
+
+    const NAME: &'static str = "notification";
+    const TABLE: &'static str = "notifications";
+    const ALIAS: &'static str = "n";
+    const LIVE: &'static str = "n.deleted_at is null";
+    const SELECT: &'static str = store::SELECT;
+    const LISTING: Listing = Listing {
+        filters: &[
+            Filter::new("unread", "n.unread", Kind::Flag),
+            Filter::new("verb", "n.verb", Kind::Text),
+            Filter::new("actor", "n.actor_id", Kind::Id),
+            Filter::new("target_content_type", "n.target_content_type", Kind::Text),
+            Filter::new("target_object_id", "n.target_object_id", Kind::Id),
+        ],
+        orderings: &[
+            Ordering::new("created_at", "n.created_at", "timestamptz"),
+            Ordering::new("updated_at", "n.updated_at", "timestamptz"),
+        ],
+        default: "-created_at",
+        search: None,
+        updated_at: Some("n.updated_at"),
+    };
+
+    /// One's own, whoever one is.
+    fn visible(sql: &mut QueryBuilder<Postgres>, viewer: &Viewer, _: bool) {
+        sql.push(" and n.recipient_id = ").push_bind(viewer.caller_id());
+    }
+
+    fn shown(row: Self, _: &Viewer) -> Self {
+        row
+    }
+}

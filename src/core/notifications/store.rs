@@ -1,0 +1,163 @@
+//! Every SQL statement of notifications.
+
+use sqlx::PgConnection;
+
+use crate::ids::Id;
+
+/// The columns of a notification.
+pub(super) const SELECT: &str = "
+select n.id,
+       n.recipient_id as recipient,
+       n.actor_id as actor,
+       n.verb,
+       n.description,
+       n.target_content_type,
+       n.target_object_id,
+       n.unread,
+       n.created_at,
+       n.updated_at
+from notifications n";
+
+/// Something to be told.
+#[derive(Debug, Clone)]
+pub(crate) struct Notice {
+    /// Who is told.
+    pub(crate) recipient: Id,
+    /// Who did it; none when the server itself speaks.
+    pub(crate) actor: Option<Id>,
+    /// What happened.
+    pub(crate) verb: &'static str,
+    /// The particulars, for people.
+    pub(crate) description: String,
+    /// What it is about: the kind of thing, and which.
+    pub(crate) target: (&'static str, Id),
+}
+
+/// Tells people, in the transaction of what they are told of.
+///
+/// # Errors
+/// The database's failure.
+pub(crate) async fn tell(tx: &mut PgConnection, notices: &[Notice]) -> sqlx::Result<()> {
+    if notices.is_empty() {
+        return Ok(());
+    }
+    let recipients: Vec<i64> = notices.iter().map(|notice| notice.recipient.0).collect();
+    let actors: Vec<Option<i64>> = notices.iter().map(|notice| notice.actor.map(|actor| actor.0)).collect();
+    let verbs: Vec<&str> = notices.iter().map(|notice| notice.verb).collect();
+    let descriptions: Vec<&str> = notices.iter().map(|notice| notice.description.as_str()).collect();
+    let kinds: Vec<&str> = notices.iter().map(|notice| notice.target.0).collect();
+    let targets: Vec<i64> = notices.iter().map(|notice| notice.target.1.0).collect();
+    sqlx::query!(
+        "insert into notifications (recipient_id, actor_id, verb, description, target_content_type, target_object_id)
+         select *
+           from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[])",
+        &recipients,
+        actors as _,
+        verbs as _,
+        descriptions as _,
+        kinds as _,
+        &targets
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// A notification that a job keeps up to date, one for each recipient, for as long as there is something to tell.
+#[derive(Debug, Clone)]
+pub(crate) struct Digest {
+    /// Its name, which nobody sees.
+    pub(crate) name: &'static str,
+    /// What is the matter.
+    pub(crate) verb: &'static str,
+    /// How much there is of it. With none nobody keeps a digest.
+    pub(crate) count: i64,
+    /// What of, for people: the description after the count.
+    pub(crate) of: String,
+}
+
+/// Keeps the digest with these recipients and nobody else; unread again when the count has grown. What already says so
+/// is not written. Whoever calls sees to it that nobody else keeps this digest at the same time.
+///
+/// # Errors
+/// The database's failure.
+pub(crate) async fn keep_digest(tx: &mut PgConnection, digest: &Digest, recipients: &[Id]) -> sqlx::Result<()> {
+    let recipients: Vec<i64> =
+        if digest.count > 0 { recipients.iter().map(|recipient| recipient.0).collect() } else { Vec::new() };
+    let description = format!("{} {}", digest.count, digest.of);
+    sqlx::query!(
+        "update notifications
+            set deleted_at = rule_now(),
+                updated_at = rule_now()
+          where digest = $1
+            and deleted_at is null
+            and recipient_id <> all($2)",
+        digest.name,
+        &recipients
+    )
+    .execute(&mut *tx)
+    .await?;
+    // The description begins with the count: what it was is read from there.
+    sqlx::query!(
+        r#"update notifications n
+              set verb = $3,
+                  description = $4,
+                  unread = n.unread or was.count < $5,
+                  position = case when was.count < $5 then pg_current_xact_id() else n.position end,
+                  updated_at = rule_now()
+             from (select id, coalesce(substring(description from '^(\d{1,18}) ')::bigint, 0) as count
+                     from notifications
+                    where digest = $1
+                      and deleted_at is null
+                      and recipient_id = any($2)) was
+            where was.id = n.id
+              and (n.verb, n.description) is distinct from ($3, $4)"#,
+        digest.name,
+        &recipients,
+        digest.verb,
+        description,
+        digest.count
+    )
+    .execute(&mut *tx)
+    .await?;
+    // One that ended begins anew, so that they do not pile up.
+    sqlx::query!(
+        "with without as (
+            select recipient
+              from unnest($2::bigint[]) recipient
+             where not exists (select
+                                 from notifications
+                                where recipient_id = recipient
+                                  and digest = $1
+                                  and deleted_at is null)
+         ),
+         revived as (
+            update notifications
+               set verb = $3,
+                   description = $4,
+                   unread = true,
+                   position = pg_current_xact_id(),
+                   created_at = rule_now(),
+                   updated_at = rule_now(),
+                   deleted_at = null
+             where id in (select max(ended.id)
+                            from without
+                            join notifications ended on ended.recipient_id = without.recipient
+                           where ended.digest = $1
+                           group by ended.recipient_id)
+            returning recipient_id
+         )
+         insert into notifications (recipient_id, verb, description, digest)
+         select recipient, $3, $4, $1
+           from without
+          where recipient not in (select recipient_id from revived)
+          order by recipient",
+        digest.name,
+        &recipients,
+        digest.verb,
+        description
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}

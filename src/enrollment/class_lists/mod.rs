@@ -1,0 +1,15 @@
+//! Class lists: who sits, sat or asked to sit in an offering.
+
+mod handlers;
+mod store;
+
+use crate::http::Routes;
+
+/// The endpoints of this resource.
+pub(super) fn routes() -> Routes {
+    Routes::under("/api/academic/offerings").get(
+        "/{id}/students/",
+        handlers::students,
+        "Lists the students of an offering by name, whatever their status; as CSV the whole class at once.",
+    )
+}

@@ -1,0 +1,107 @@
+//! Giving a seat back, and deciding on who asks for one.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::report::{Report, refuse_many};
+use super::steps::{Ask, By, take};
+use crate::access::{Actor, Need, may};
+use crate::app::AppState;
+use crate::http::{Answer, Bare, Done, Optional, PathId, Posted, Problem, Repeat};
+use crate::ids::Id;
+
+/// What became of an enrolment.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Outcome {
+    /// `withdrawn`, `approved` or `rejected`.
+    status: &'static str,
+}
+
+/// A word about a decision.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default)]
+pub(super) struct Decision {
+    /// Kept with the decision, and told to the student; at most 2,000 characters.
+    notes: String,
+}
+
+/// Many decisions at once.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct Approvals {
+    /// The enrolments to approve, at most 1,000.
+    ids: Vec<Id>,
+    /// Kept with each decision; at most 2,000 characters.
+    #[serde(default)]
+    notes: String,
+}
+
+/// `POST /{id}/withdraw/`
+pub(super) async fn withdraw(
+    actor: Actor<may::WithdrawEnrollments>,
+    State(app): State<AppState>,
+    PathId(id): PathId,
+    Bare { repeat }: Bare,
+) -> Answer<Done<Outcome>> {
+    one(&app, &actor, &repeat, id, ("withdraw", "withdrawn"), Ask::Withdraw).await
+}
+
+/// `POST /{id}/approve/`
+pub(super) async fn approve(
+    actor: Actor<may::ApproveEnrollments>,
+    State(app): State<AppState>,
+    PathId(id): PathId,
+    Optional { body: Decision { notes }, repeat }: Optional<Decision>,
+) -> Answer<Done<Outcome>> {
+    one(&app, &actor, &repeat, id, ("approve", "approved"), Ask::Approve(notes)).await
+}
+
+/// `POST /{id}/reject/`
+pub(super) async fn reject(
+    actor: Actor<may::ApproveEnrollments>,
+    State(app): State<AppState>,
+    PathId(id): PathId,
+    Optional { body: Decision { notes }, repeat }: Optional<Decision>,
+) -> Answer<Done<Outcome>> {
+    one(&app, &actor, &repeat, id, ("reject", "rejected"), Ask::Reject(notes)).await
+}
+
+/// `POST /bulk-approve/`
+pub(super) async fn bulk_approve(
+    actor: Actor<may::ApproveEnrollments>,
+    State(app): State<AppState>,
+    Posted { body: Approvals { ids, notes }, repeat }: Posted<Approvals>,
+) -> Answer<Done<Report>> {
+    refuse_many("ids", ids.len())?;
+    let asks: Vec<(Id, Ask)> = ids.into_iter().map(|id| (id, Ask::Approve(notes.clone()))).collect();
+    let (actor, asks) = (&actor, &asks);
+    repeat
+        .once(&app, actor.id(), |tx, _| {
+            Box::pin(async move {
+                let outcomes = take(tx, By::of(actor), "approve", asks).await?;
+                Done::with(&Report::of(asks, outcomes))
+            })
+        })
+        .await
+}
+
+/// One step of one enrolment: the audited action, and the word for what became of it.
+async fn one<P: Need>(
+    app: &AppState,
+    actor: &Actor<P>,
+    repeat: &Repeat,
+    id: Id,
+    (action, status): (&'static str, &'static str),
+    ask: Ask,
+) -> Answer<Done<Outcome>> {
+    let asks = &[(id, ask)];
+    repeat
+        .once(app, actor.id(), |tx, _| {
+            Box::pin(async move {
+                let outcome = take(tx, By::of(actor), action, asks).await?.pop();
+                outcome.unwrap_or_else(|| Err(Problem::absent()))?;
+                Done::with(&Outcome { status })
+            })
+        })
+        .await
+}

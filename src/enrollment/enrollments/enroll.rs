@@ -1,0 +1,124 @@
+//! Enrolling: taking a seat when every rule allows it.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+use utoipa::ToSchema;
+
+use super::handlers::Enrollment;
+use super::rules::{self, Facts, Terms};
+use super::store;
+use crate::access::{Actor, Viewer, may};
+use crate::app::AppState;
+use crate::audit;
+use crate::core::notifications::{Notice, tell};
+use crate::enrollment::Status;
+use crate::http::{Answer, Created, Done, DryRun, Posted, Problem, Resource, Sight, Trial, Tried, find};
+use crate::ids::{Id, or_null};
+
+/// How often a seat that was free when it was looked for is asked for again.
+const TRIES: u32 = 5;
+
+/// A request for a seat.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct NewEnrollment {
+    /// The offering to sit in.
+    offering: Id,
+    /// Who is to sit there. Only staff name somebody: a student enrols, and this is ignored.
+    #[serde(default, deserialize_with = "or_null")]
+    student: Option<Id>,
+}
+
+/// `POST /`
+pub(super) async fn create(
+    actor: Actor<may::CreateEnrollments>,
+    State(app): State<AppState>,
+    DryRun(only_asked): DryRun,
+    Posted { body: wanted, repeat }: Posted<NewEnrollment>,
+) -> Answer<Tried<Created<Enrollment>>> {
+    let by_staff = actor.scope().is_all();
+    let terms = Terms { by_staff, max_pending: app.config.max_pending };
+    let student = if by_staff {
+        wanted.student.ok_or_else(|| Problem::invalid("student", "Name the student who is to be enrolled."))?
+    } else {
+        actor.id()
+    };
+    if only_asked {
+        let mut conn = app.db.acquire().await?;
+        let reasons = rules::broken(&facts(&mut conn, student, wanted.offering).await?, terms);
+        let status = rules::status_of(&reasons).unwrap_or(StatusCode::CREATED);
+        return Done::with(&Trial::of(status, reasons)).map(Tried::Asked);
+    }
+    let (actor, wanted) = (&actor, &wanted);
+    repeat
+        .once(&app, actor.id(), |tx, _| {
+            Box::pin(async move {
+                let id = enroll(tx, actor, student, wanted.offering, terms).await?;
+                let row = find::<Enrollment>(tx, actor, id, Sight::Any).await?;
+                Created::with(&Enrollment::shown(row, actor))
+            })
+        })
+        .await
+        .map(Tried::Done)
+}
+
+/// What the rules are held against; a student or an offering that is not there is named.
+async fn facts(conn: &mut PgConnection, student: Id, offering: Id) -> Answer<Facts> {
+    match store::facts(conn, student, offering).await? {
+        Some(facts) => Ok(facts),
+        None if store::is_user(conn, student).await? => {
+            Err(Problem::invalid("offering", format!("There is no offering with the id {offering}.")))
+        }
+        None => Err(Problem::invalid("student", format!("There is no student with the id {student}."))),
+    }
+}
+
+/// Takes a seat for the student and tells whom it concerns.
+///
+/// The student's row is held from before the rules are looked at, so that of two requests of one student the second
+/// sees what the first has done. The offering's row is held last and shortest: everyone else waits for it.
+async fn enroll(tx: &mut PgConnection, actor: &Viewer, student: Id, offering: Id, terms: Terms) -> Answer<Id> {
+    let author = actor.caller_id().unwrap_or(student);
+    store::lock_student(tx, student).await?;
+    for _ in 0..TRIES {
+        let facts = facts(tx, student, offering).await?;
+        rules::refuse(&rules::broken(&facts, terms))?;
+        let from = facts.here.as_ref().filter(|here| !here.is_deleted).map_or("", |here| here.status.as_str());
+        // None when another took the last seat, or closed the offering, since the facts were read: look again.
+        if let Some((id, status)) = store::take_seat(tx, author, student, offering, from, terms.by_staff).await? {
+            announce(tx, actor, &facts, student, (id, status)).await?;
+            let after = json!({ "student": student, "offering": offering, "status": status });
+            audit::record(tx, actor, "create", Enrollment::NAME, Some(id), &Value::Null, &after).await?;
+            return Ok(id);
+        }
+    }
+    Err(Problem::unavailable("The offering's seats are changing hands right now. Try again."))
+}
+
+/// A request for approval goes to the unit's convenor; who is enrolled at once is told so, and so are the workflows.
+async fn announce(
+    tx: &mut PgConnection,
+    actor: &Viewer,
+    facts: &Facts,
+    student: Id,
+    (id, status): (Id, Status),
+) -> Answer<()> {
+    let class = format!("{} {} {}", facts.unit_code, facts.year, facts.semester);
+    let notice = |recipient, verb, description| Notice {
+        recipient,
+        actor: actor.caller_id(),
+        verb,
+        description,
+        target: (Enrollment::NAME, id),
+    };
+    if status == Status::Enrolled {
+        store::announce(tx, &[id]).await?;
+        tell(tx, &[notice(student, "Enrollment enrolled", class)]).await?;
+    } else if let Some(convenor) = facts.convenor {
+        let description = format!("{} asks for a seat in {class}.", facts.student_name);
+        tell(tx, &[notice(convenor, "Enrollment pending approval", description)]).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,37 @@
+//! Enrolments: asking for a seat, deciding, giving results, giving the seat back.
+
+mod decide;
+mod enroll;
+mod handlers;
+mod history;
+mod overdue;
+mod removal;
+mod report;
+mod results;
+mod rules;
+mod steps;
+mod store;
+
+use crate::http::{Routes, list, show};
+
+pub(in crate::enrollment) use handlers::{COLUMNS, Enrollment};
+pub(in crate::enrollment) use overdue::withdraw_overdue;
+pub(crate) use store::announce;
+
+/// The endpoints of this resource.
+pub(super) fn routes() -> Routes {
+    Routes::under("/api/enrollment/enrollments")
+        .get("/", list::<Enrollment>, "Lists the enrolments that the caller may see.")
+        .post("/", enroll::create, "Enrols a student; a refusal names every rule that is broken.")
+        .post("/bulk-approve/", decide::bulk_approve, "Approves pending enrolments, and reports on each.")
+        .post("/bulk-grade/", results::bulk_grade, "Gives results, and reports on each.")
+        .get("/{id}/", show::<Enrollment>, "Shows an enrolment.")
+        .put("/{id}/", results::replace, "Replaces status, grade and marks of an enrolment.")
+        .patch("/{id}/", results::change, "Changes status, grade or marks of an enrolment.")
+        .delete("/{id}/", removal::remove, "Deletes an enrolment and frees its seat.")
+        .post("/{id}/restore/", removal::restore, "Brings a deleted enrolment back.")
+        .get("/{id}/history/", history::history, "Lists the steps of an enrolment, with who took them and why.")
+        .post("/{id}/withdraw/", decide::withdraw, "Gives the seat back.")
+        .post("/{id}/approve/", decide::approve, "Approves a pending enrolment.")
+        .post("/{id}/reject/", decide::reject, "Refuses a pending enrolment; the student may ask again.")
+}

@@ -1,0 +1,84 @@
+//! What a bulk call tells of each of its rows.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::steps::{Ask, Step};
+use crate::enrollment::Status;
+use crate::http::{Answer, Problem};
+use crate::ids::Id;
+
+/// The most rows of a bulk call.
+const MOST: usize = 1000;
+
+/// What became of each row. All that could be done was done, in one transaction; what is refused is as it was.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Report {
+    /// How many rows were done, those that changed nothing among them.
+    done_count: usize,
+    /// How many were refused.
+    refused_count: usize,
+    /// In the order of the request.
+    results: Vec<RowReport>,
+}
+
+/// What became of a row.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RowReport {
+    /// The place in the request, from 0.
+    row: usize,
+    /// The enrolment.
+    id: Id,
+    /// Whether it was done.
+    ok: bool,
+    /// The enrolment's status after it; null when it was refused or nothing changed.
+    status: Option<Status>,
+    /// The code of the refusal; empty when it was done.
+    code: String,
+    /// The refusal for people; empty when it was done.
+    detail: String,
+    /// What is wrong with which field.
+    errors: BTreeMap<String, Vec<String>>,
+}
+
+impl Report {
+    pub(super) fn of(asks: &[(Id, Ask)], outcomes: Vec<Answer<Option<Step>>>) -> Self {
+        let results: Vec<RowReport> = asks
+            .iter()
+            .zip(outcomes)
+            .enumerate()
+            .map(|(row, ((id, _), outcome))| match outcome {
+                Ok(step) => RowReport {
+                    row,
+                    id: *id,
+                    ok: true,
+                    status: step.map(|step| step.status),
+                    code: String::new(),
+                    detail: String::new(),
+                    errors: BTreeMap::new(),
+                },
+                Err(problem) => RowReport {
+                    row,
+                    id: *id,
+                    ok: false,
+                    status: None,
+                    code: problem.code().to_owned(),
+                    detail: problem.detail().to_owned(),
+                    errors: problem.errors().clone(),
+                },
+            })
+            .collect();
+        let refused_count = results.iter().filter(|result| !result.ok).count();
+        Self { done_count: results.len() - refused_count, refused_count, results }
+    }
+}
+
+/// 400 unless there are rows, and not too many to be held at once.
+pub(super) fn refuse_many(field: &str, rows: usize) -> Answer<()> {
+    if (1..=MOST).contains(&rows) {
+        return Ok(());
+    }
+    Err(Problem::invalid(field, format!("From 1 to {MOST} rows are expected, not {rows}.")))
+}

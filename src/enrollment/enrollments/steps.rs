@@ -1,0 +1,357 @@
+//! The steps of an enrolment: what may follow what, what each needs, and who is told.
+//!
+//! Single and bulk calls go the same way: hold all that is touched, decide each on its own, then move those that may
+//! move in one statement.
+
+use std::collections::{HashMap, HashSet};
+
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+
+use super::store;
+use crate::access::{Actor, Permission, Reach, Viewer};
+use crate::audit;
+use crate::core::notifications::{Notice, tell};
+use crate::decimals::with_places;
+use crate::enrollment::{Status, grades};
+use crate::http::{Answer, Faults, Problem};
+use crate::ids::Id;
+
+/// An enrolment that is locked, with what decides on its next step.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    pub(super) id: Id,
+    pub(super) student: Id,
+    pub(super) offering: Id,
+    pub(super) convenor: Option<Id>,
+    pub(super) unit_code: String,
+    pub(super) year: i32,
+    pub(super) semester: String,
+    /// Whether students can no longer give the seat back themselves.
+    pub(super) is_too_late_to_withdraw: bool,
+    pub(super) status: Status,
+    pub(super) grade: String,
+    pub(super) marks: Option<Decimal>,
+}
+
+impl Held {
+    /// Whether a reach covers it. Grants of children are no reach to write with.
+    fn is_within(&self, reach: Reach, viewer: &Viewer) -> bool {
+        reach.is_all()
+            || (reach.covers(Reach::OWN_UNITS) && self.convenor.is_some() && self.convenor == viewer.caller_id())
+            || (reach.covers(Reach::OWN) && viewer.caller_id() == Some(self.student))
+    }
+
+    /// Where it is, for people.
+    fn class(&self) -> String {
+        format!("{} {} {}", self.unit_code, self.year, self.semester)
+    }
+
+    pub(super) fn result(&self) -> Value {
+        result(self.status, &self.grade, self.marks)
+    }
+}
+
+/// What an enrolment becomes.
+#[derive(Debug, Clone)]
+pub(super) struct Step {
+    pub(super) id: Id,
+    pub(super) status: Status,
+    pub(super) grade: String,
+    pub(super) marks: Option<Decimal>,
+    pub(super) reason: String,
+    /// `approved` or `rejected`, when it is a decision on a request.
+    pub(super) decision: Option<&'static str>,
+}
+
+/// What somebody asks to be done with an enrolment.
+#[derive(Debug, Clone)]
+pub(super) enum Ask {
+    /// Give the seat back.
+    Withdraw,
+    /// Grant the seat that is held.
+    Approve(String),
+    /// Refuse it.
+    Reject(String),
+    /// Bring status, grade and marks to these values.
+    Set(Wanted),
+}
+
+/// The marks of a change.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) enum Marks {
+    /// They are what they were.
+    #[default]
+    Stay,
+    /// They are these, or none.
+    Become(Option<Decimal>),
+}
+
+/// The values of a change; those left out stay.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    /// Left out, it follows the grade: a pass grade completes, N and F fail.
+    pub(super) status: Option<Status>,
+    pub(super) grade: Option<String>,
+    pub(super) marks: Marks,
+    pub(super) reason: String,
+}
+
+/// The permission that somebody acts by, and how far it reaches.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct By<'a> {
+    viewer: &'a Viewer,
+    reach: Reach,
+}
+
+impl<'a> By<'a> {
+    pub(super) fn of<P>(actor: &'a Actor<P>) -> Self {
+        Self { viewer: actor, reach: actor.scope() }
+    }
+}
+
+/// What became of each that was asked for, in the order of asking; an outcome is the step taken, none where the
+/// enrolment was as it should be already.
+pub(super) async fn take(
+    tx: &mut PgConnection,
+    by: By<'_>,
+    action: &str,
+    asks: &[(Id, Ask)],
+) -> Answer<Vec<Answer<Option<Step>>>> {
+    let ids: Vec<Id> = asks.iter().map(|(id, _)| *id).collect();
+    let held: HashMap<Id, Held> = store::hold(tx, &ids).await?.into_iter().map(|held| (held.id, held)).collect();
+    let mut outcomes = Vec::with_capacity(asks.len());
+    let mut steps: Vec<(&Held, Step)> = Vec::new();
+    let mut named = HashSet::new();
+    for (id, ask) in asks {
+        if !named.insert(*id) {
+            outcomes.push(Err(Problem::conflict("named_twice", "This enrolment stands twice in the request.")));
+            continue;
+        }
+        let Some(held) = held.get(id) else {
+            outcomes.push(Err(Problem::absent()));
+            continue;
+        };
+        let outcome = match step(by, held, ask) {
+            Ok(Some(step)) => refuse_exclusion(tx, held, &step).await?.map(|()| Some(step)),
+            outcome => outcome,
+        };
+        if let Ok(Some(step)) = &outcome {
+            steps.push((held, step.clone()));
+        }
+        outcomes.push(outcome);
+    }
+    carry_out(tx, Some(by.viewer), action, &steps).await?;
+    Ok(outcomes)
+}
+
+/// Carries out the steps of enrolments that are held, and tells whom it concerns.
+pub(super) async fn carry_out(
+    tx: &mut PgConnection,
+    author: Option<&Viewer>,
+    action: &str,
+    steps: &[(&Held, Step)],
+) -> Answer<()> {
+    if steps.is_empty() {
+        return Ok(());
+    }
+    let author_id = author.and_then(Viewer::caller_id);
+    let moves: Vec<Step> = steps.iter().map(|(_, step)| step.clone()).collect();
+    let freeing: Vec<Id> = moves.iter().filter(|step| step.status == Status::Withdrawn).map(|step| step.id).collect();
+    if freeing.len() > 1 {
+        store::lock_offerings_of(tx, &freeing).await?;
+    }
+    store::move_on(tx, author_id, &moves).await?;
+    let enrolled: Vec<Id> = steps
+        .iter()
+        .filter(|(held, step)| step.status == Status::Enrolled && held.status != Status::Enrolled)
+        .map(|(_, step)| step.id)
+        .collect();
+    if !enrolled.is_empty() {
+        store::announce(tx, &enrolled).await?;
+    }
+    let notices: Vec<Notice> = steps.iter().filter_map(|(held, step)| notice(author_id, held, step)).collect();
+    tell(tx, &notices).await?;
+    for (held, step) in steps {
+        let mut after = result(step.status, &step.grade, step.marks);
+        if let (Some(after), false) = (after.as_object_mut(), step.reason.is_empty()) {
+            after.insert("reason".to_owned(), json!(step.reason));
+        }
+        match author {
+            Some(author) => {
+                audit::record(tx, author, action, "enrollment", Some(step.id), &held.result(), &after).await?;
+            }
+            None => audit::of_a_job(tx, action, "enrollment", Some(step.id), &held.result(), &after).await?,
+        }
+    }
+    Ok(())
+}
+
+/// What the student is told.
+fn notice(author: Option<Id>, held: &Held, step: &Step) -> Option<Notice> {
+    let verb = match (step.status, step.decision) {
+        (status, _) if status == held.status => return None,
+        (Status::Enrolled, _) => "Enrollment enrolled",
+        (Status::Withdrawn, Some("rejected")) => "Enrollment rejected",
+        (Status::Withdrawn, _) => "Enrollment withdrawn",
+        (Status::Pending | Status::Completed | Status::Failed, _) => return None,
+    };
+    let description = if step.reason.is_empty() { held.class() } else { format!("{}: {}", held.class(), step.reason) };
+    Some(Notice { recipient: held.student, actor: author, verb, description, target: ("enrollment", step.id) })
+}
+
+pub(super) fn result(status: Status, grade: &str, marks: Option<Decimal>) -> Value {
+    json!({ "status": status, "grade": grade, "marks": marks.map(|marks| with_places(marks, 2).to_string()) })
+}
+
+/// What is to be done, if it may be: none where nothing changes.
+fn step(by: By<'_>, held: &Held, ask: &Ask) -> Answer<Option<Step>> {
+    if !held.is_within(by.viewer.reach(Permission::ReadEnrollments), by.viewer) {
+        return Err(Problem::absent());
+    }
+    refuse_outsider(by, by.reach, held)?;
+    let withdrawn = |reason: &str, decision| Step {
+        id: held.id,
+        status: Status::Withdrawn,
+        grade: String::new(),
+        marks: None,
+        reason: reason.to_owned(),
+        decision,
+    };
+    match ask {
+        Ask::Withdraw if !held.status.leads_to(Status::Withdrawn) => Err(no_way(held.status, Status::Withdrawn)),
+        Ask::Withdraw if held.is_too_late_to_withdraw && !by.reach.is_all() => Err(Problem::conflict(
+            "withdrawal_closed",
+            format!("The last day to withdraw from {} has passed. Please ask the staff.", held.class()),
+        )),
+        Ask::Withdraw => Ok(Some(withdrawn("", None))),
+        Ask::Approve(_) | Ask::Reject(_) if held.status != Status::Pending => Err(Problem::conflict(
+            "not_pending",
+            format!("The enrolment is {}; only one that is PENDING can be decided on.", held.status.name()),
+        )
+        .with("current_status", held.status.name())),
+        Ask::Approve(notes) => {
+            refuse_long("notes", notes)?;
+            Ok(Some(Step {
+                id: held.id,
+                status: Status::Enrolled,
+                grade: String::new(),
+                marks: None,
+                reason: notes.clone(),
+                decision: Some("approved"),
+            }))
+        }
+        Ask::Reject(notes) => {
+            refuse_long("notes", notes)?;
+            Ok(Some(withdrawn(notes, Some("rejected"))))
+        }
+        Ask::Set(wanted) => set(by, held, wanted),
+    }
+}
+
+/// 403 unless the reach covers the enrolment.
+fn refuse_outsider(by: By<'_>, reach: Reach, held: &Held) -> Answer<()> {
+    if held.is_within(reach, by.viewer) {
+        return Ok(());
+    }
+    Err(Problem::forbidden("Only the unit's convenor and staff may do this."))
+}
+
+fn no_way(from: Status, to: Status) -> Problem {
+    Problem::conflict("illegal_step", format!("An enrolment that is {} cannot become {}.", from.name(), to.name()))
+        .with("current_status", from.name())
+}
+
+fn refuse_long(field: &str, text: &str) -> Answer<()> {
+    let mut faults = Faults::default();
+    faults.text(field, text, 2000);
+    faults.check()
+}
+
+/// Brings status, grade and marks to the values wanted, as far as the states allow it.
+fn set(by: By<'_>, held: &Held, wanted: &Wanted) -> Answer<Option<Step>> {
+    let grade = wanted.grade.as_ref().unwrap_or(&held.grade);
+    let reason = &wanted.reason;
+    let marks = match wanted.marks {
+        Marks::Stay => held.marks,
+        Marks::Become(marks) => marks,
+    };
+    let from = held.status;
+    let follows = wanted.grade.as_ref().and_then(|grade| of_grade(from, grade));
+    let to = wanted.status.or(follows).unwrap_or(from);
+    let moves = from != to;
+    let regraded = held.grade != *grade || held.marks != marks;
+    if moves && !from.leads_to(to) {
+        return Err(no_way(from, to));
+    }
+    // To grant or to refuse a seat that is asked for is to decide.
+    if moves && from == Status::Pending {
+        refuse_outsider(by, by.viewer.reach(Permission::ApproveEnrollments), held)?;
+    }
+    if !moves && !regraded {
+        return Ok(None);
+    }
+    let cleared = moves && to == Status::Withdrawn && !regraded;
+    let has_result = !grade.is_empty() || marks.is_some();
+    // The grade and marks of a class that is left go with it; to send others along is to grade what has no class.
+    if matches!(to, Status::Pending | Status::Withdrawn) && has_result && !cleared {
+        return Err(Problem::conflict(
+            "no_result_yet",
+            format!("An enrolment that is {} has neither grade nor marks.", to.name()),
+        )
+        .with("current_status", from.name()));
+    }
+
+    let mut faults = Faults::default();
+    if !grade.is_empty() && grades::known(grade).is_none() {
+        faults.add("grade", format!("`{grade}` is not a grade; known are {}.", grades::all()));
+    } else if to == Status::Completed && !grades::passes(grade) {
+        faults.add("grade", "COMPLETED needs a pass grade.");
+    } else if to == Status::Failed && !matches!(grade.as_str(), "N" | "F") {
+        faults.add("grade", "FAILED needs the grade N or F.");
+    }
+    if let Some(marks) = marks {
+        faults.decimal("marks", marks, 2, Decimal::ZERO..=Decimal::ONE_HUNDRED);
+    }
+    faults.text("reason", reason, 2000);
+    let correction = from.is_finished();
+    faults.unless(
+        !correction || !reason.trim().is_empty(),
+        "reason",
+        "A result that was given is being corrected: say why.",
+    );
+    faults.check()?;
+
+    let decision = (from == Status::Pending && to == Status::Enrolled).then_some("approved");
+    let (grade, marks) = if to == Status::Withdrawn { (String::new(), None) } else { (grade.clone(), marks) };
+    Ok(Some(Step { id: held.id, status: to, grade, marks, reason: reason.clone(), decision }))
+}
+
+/// The status that a grade brings when none is named; none where a grade brings none.
+fn of_grade(from: Status, grade: &str) -> Option<Status> {
+    let has_class = matches!(from, Status::Enrolled | Status::Completed | Status::Failed);
+    grades::known(grade)
+        .filter(|_| has_class)
+        .map(|grade| if grades::passes(grade) { Status::Completed } else { Status::Failed })
+}
+
+/// A corrected failure counts again: not beside a unit that excludes this one and was taken since.
+async fn refuse_exclusion(tx: &mut PgConnection, held: &Held, step: &Step) -> Answer<Answer<()>> {
+    if !(held.status == Status::Failed && step.status == Status::Completed) {
+        return Ok(Ok(()));
+    }
+    let excluding = store::excluding(tx, held.student, held.offering).await?;
+    if excluding.is_empty() {
+        return Ok(Ok(()));
+    }
+    let codes = excluding.join(", ");
+    Ok(Err(Problem::conflict(
+        "anti_requisite",
+        format!(
+            "{} cannot be COMPLETED beside {codes}, which it excludes; withdraw that enrolment first.",
+            held.unit_code
+        ),
+    )
+    .with("current_status", held.status.name())))
+}

@@ -1,0 +1,42 @@
+//! Transcripts: what came of a student's enrolments, as the facts were when the result was given.
+//!
+//! Rows are written with the results (`enrollments::steps`) and only read here. Lists show the rows that the caller's
+//! permission reaches, a convenor those of own units; the summary and the export are of a whole student, and whoever
+//! convenes a unit that the student sits or sat in sees them whole: half an average would be none.
+
+mod export;
+mod handlers;
+mod store;
+mod summary;
+
+use sqlx::PgConnection;
+
+use crate::access::{Actor, UserType, may};
+use crate::http::{Answer, Problem, Routes, list, show};
+use crate::ids::Id;
+
+use handlers::Transcript;
+
+/// The endpoints of this resource.
+pub(super) fn routes() -> Routes {
+    Routes::under("/api/enrollment/transcripts")
+        .get("/", list::<Transcript>, "Lists the transcript rows that the caller may see.")
+        .get(
+            "/summary/",
+            summary::summary,
+            "Shows a student's grade point average and totals, and how they come about.",
+        )
+        .get("/export/", export::export, "Shows a student's whole transcript to be kept: JSON or a CSV file.")
+        .get("/{id}/", show::<Transcript>, "Shows a transcript row.")
+}
+
+/// The student whose transcript is asked for: the one named, or else the caller.
+async fn subject(conn: &mut PgConnection, reader: &Actor<may::ReadTranscripts>, named: Option<Id>) -> Answer<Id> {
+    let is_student = reader.caller().is_some_and(|caller| caller.user_type == UserType::Student);
+    let student = match named {
+        Some(student) => student,
+        None if is_student => reader.id(),
+        None => return Err(Problem::invalid("student", "You are no student: name one.")),
+    };
+    if store::may_see(conn, reader, student).await? { Ok(student) } else { Err(Problem::absent()) }
+}

@@ -1,0 +1,3 @@
+//! What happens around teaching.
+
+mod notifications;
