@@ -6,27 +6,17 @@ at; the guessed account's owner still gets in from where she has logged in befor
 
 import http.client
 import json
-import os
-import re
-import signal
-import socket
 import statistics
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from common import Goals, stand
+
 STUDENTS, HALL, HOME = 500, "198.51.100.7", "203.0.113.9"
 PASSWORD = json.loads(Path("src/cli/demo/people.json").read_text())[0]["password"]
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def request(port, method, path, body=None, address=HALL):
@@ -72,41 +62,13 @@ def measured(port, work):
 
 
 def main(program):
-    missed = []
-    with tempfile.TemporaryDirectory(prefix="swincms-drill-") as folder:
-        os.chmod(folder, 0o755)
-        port = free_port()
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("POSTGRES_", "DATABASE_"))}
-        env = clean | {
-            "APP_ENV": "dev", "DATA_DIR": folder, "BIND": f"127.0.0.1:{port}", "TRUSTED_PROXIES": "127.0.0.1",
-            "LOG_LEVEL": "warn,swincms=info", "DATABASE_URL": "",
-        }
-        subprocess.run([program, "seed", "--students", str(STUDENTS)], env=env, check=True, stdout=subprocess.DEVNULL)
-        with open(f"{folder}/log", "w+") as log:
-            server = subprocess.Popen([program], env=env, stdout=log, stderr=log)
-            try:
-                for _ in range(200):
-                    if re.search("ready", Path(log.name).read_text()):
-                        break
-                    time.sleep(0.05)
-                missed = drill(port)
-            finally:
-                server.send_signal(signal.SIGTERM)
-                server.wait(timeout=60)
-    for goal in missed:
-        print(f"missed: {goal}")
-    print("all goals reached" if not missed else f"{len(missed)} goals missed")
-    return 1 if missed else 0
+    goals = Goals()
+    with stand(program, seed=("--students", str(STUDENTS)), TRUSTED_PROXIES="127.0.0.1") as (_, [port]):
+        drill(port, goals.goal)
+    return goals.close()
 
 
-def drill(port):
-    missed = []
-
-    def goal(holds, text):
-        print(("  " if holds else "! ") + text)
-        if not holds:
-            missed.append(text)
-
+def drill(port, goal):
     assert log_in(port, 1, address=HOME)[0] == 200
     _, idle = measured(port, lambda: time.sleep(3))
 
@@ -129,7 +91,6 @@ def drill(port):
     goal(log_in(port, 1, address=HOME)[0] == 200, "the guessed account's owner gets in from home")
     goal(log_in(port, 1)[0] == 429, "but not from where the guesses came")
     goal(busy < 2 * idle, f"p99 of a read: {idle:.1f} ms idle, {busy:.1f} ms meanwhile ({busy / idle:.1f} x)")
-    return missed
 
 
 if __name__ == "__main__":
