@@ -27,7 +27,38 @@ pub async fn record(
     note(tx, actor.caller_id(), &actor.origin, action, resource_type, resource_id, &difference(before, after)).await
 }
 
-/// Writes what the server did by itself, with each changed field before and after.
+/// Writes what was done to many at once, a row for each: the id, and each changed field before and after.
+///
+/// # Errors
+/// The database's failure.
+pub async fn record_all(
+    tx: &mut PgConnection,
+    actor: &Viewer,
+    action: &str,
+    resource_type: &str,
+    changes: &[(Id, Value, Value)],
+) -> Answer<()> {
+    let (ids, details) = columns(changes);
+    sqlx::query!(
+        "insert into audit_log (user_id, action, resource_type, resource_id, details, ip_address, user_agent, request_id)
+         select $1, $2, $3, id, details, $6::text::inet, $7, $8
+           from unnest($4::bigint[], $5::jsonb[]) with ordinality as c (id, details, nth)
+          order by nth",
+        actor.caller_id().map(|id| id.0),
+        action,
+        resource_type,
+        &ids,
+        &details,
+        actor.origin.ip.to_string(),
+        actor.origin.agent,
+        actor.origin.request_id
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Writes what the server did by itself, a row for each: the id, and each changed field before and after.
 ///
 /// # Errors
 /// The database's failure.
@@ -35,21 +66,26 @@ pub async fn of_a_job(
     tx: &mut PgConnection,
     action: &str,
     resource_type: &str,
-    resource_id: Option<Id>,
-    before: &Value,
-    after: &Value,
+    changes: &[(Id, Value, Value)],
 ) -> Answer<()> {
+    let (ids, details) = columns(changes);
     sqlx::query!(
         "insert into audit_log (action, resource_type, resource_id, details)
-         values ($1, $2, $3, $4)",
+         select $1, $2, id, details
+           from unnest($3::bigint[], $4::jsonb[]) with ordinality as c (id, details, nth)
+          order by nth",
         action,
         resource_type,
-        resource_id.map(|id| id.0),
-        difference(before, after)
+        &ids,
+        &details
     )
     .execute(tx)
     .await?;
     Ok(())
+}
+
+fn columns(changes: &[(Id, Value, Value)]) -> (Vec<i64>, Vec<Value>) {
+    changes.iter().map(|(id, before, after)| (id.0, difference(before, after))).unzip()
 }
 
 /// Writes what was done to what, with details of the writer's choice.

@@ -177,8 +177,48 @@ permissions! {
     ReadClassLists = "class_lists.read",
     /// See an overview of one's own classes.
     ReadTeaching = "teaching.read",
+    /// See classes; one's own are those of offerings in which one sits or instructs.
+    ReadClassSessions = "class_sessions.read",
+    /// Write classes.
+    WriteClassSessions = "class_sessions.write",
+    /// See attendance; one's own is that of oneself and of the classes that one instructs.
+    ReadAttendance = "attendance.read",
+    /// Mark attendance; one's own classes are those that one instructs.
+    WriteAttendance = "attendance.write",
     /// See one's own notifications.
     ReadNotifications = "notifications.read",
+    /// See events: those that concern one, or all.
+    ReadEvents = "events.read",
+    /// Create and edit events.
+    WriteEvents = "events.write",
+    /// Delete events; one's own are those that one created.
+    DeleteEvents = "events.delete",
+    /// Publish many events at once.
+    PublishEvents = "events.publish",
+    /// Create events in batches, and see which wait for their content to be confirmed.
+    AutomateEvents = "events.automate",
+    /// Mark one's own notifications as read and delete them.
+    EditNotifications = "notifications.edit",
+    /// Notify people: staff, convenors and administrators, or anyone.
+    SendNotifications = "notifications.send",
+    /// See tickets; one's own are those that one has submitted or is assigned to.
+    ReadTickets = "tickets.read",
+    /// Submit tickets.
+    CreateTickets = "tickets.create",
+    /// Change what tickets say, comment on them and add files.
+    WriteTickets = "tickets.write",
+    /// Assign tickets, set their status and priority, delete them and their comments, and write internal notes.
+    ManageTickets = "tickets.manage",
+    /// See internal notes on tickets, but not on those that one has submitted.
+    ReadTicketNotes = "tickets.read_notes",
+    /// See pages that are not published.
+    ReadUnpublishedPages = "pages.read_unpublished",
+    /// Write pages.
+    WritePages = "pages.write",
+    /// Write the resources of the library.
+    WriteResources = "resources.write",
+    /// Add and delete media.
+    WriteMedia = "media.write",
     /// List deleted rows and restore them.
     RestoreDeleted = "deleted.restore",
 }
@@ -292,7 +332,7 @@ fn of_user_type(permission: Permission, user_type: UserType) -> Reach {
     use UserType::{Admin, Auditor, Parent, Staff, Student, UnitConvenor};
 
     match (permission, user_type) {
-        (P::EditProfile | P::ReadNotifications, _) => Reach::OWN,
+        (P::EditProfile | P::ReadNotifications | P::EditNotifications | P::CreateTickets, _) => Reach::OWN,
         (P::ReadTeaching, UnitConvenor | Staff | Auditor | Admin) => Reach::OWN,
         (P::ReadTeaching, Student | Parent) => Reach::NONE,
         (_, Admin) => Reach::ALL,
@@ -339,9 +379,49 @@ fn of_user_type(permission: Permission, user_type: UserType) -> Reach {
         (P::ApproveEnrollments | P::GradeEnrollments, Auditor) => Reach::NONE,
         (P::ReadApprovals | P::ApproveEnrollments | P::GradeEnrollments, Student | Parent) => Reach::NONE,
 
+        (P::ReadEvents, UnitConvenor | Staff | Auditor) => Reach::ALL,
+        (P::ReadEvents, Student | Parent) => Reach::OWN,
+        (P::WriteEvents, UnitConvenor | Staff) => Reach::ALL,
+        (P::DeleteEvents, Staff) => Reach::ALL,
+        (P::DeleteEvents, UnitConvenor) => Reach::OWN | Reach::OWN_UNITS,
+        (P::PublishEvents | P::AutomateEvents, Staff) => Reach::ALL,
+        (P::PublishEvents, UnitConvenor) => Reach::OWN_UNITS,
+        (P::AutomateEvents, UnitConvenor) => Reach::NONE,
+        (P::WriteEvents | P::DeleteEvents | P::PublishEvents | P::AutomateEvents, Student | Parent | Auditor) => {
+            Reach::NONE
+        }
+
+        (P::ReadClassSessions | P::ReadAttendance, Staff | Auditor) => Reach::ALL,
+        (P::ReadClassSessions | P::ReadAttendance, UnitConvenor) => Reach::OWN | Reach::OWN_UNITS,
+        (P::ReadClassSessions | P::ReadAttendance, Student) => Reach::OWN,
+        (P::ReadClassSessions, Parent) => Reach::NONE,
+        (P::ReadAttendance, Parent) => Reach::CHILDREN,
+
+        (P::WriteClassSessions | P::WriteAttendance, Staff) => Reach::ALL,
+        (P::WriteClassSessions, UnitConvenor) => Reach::OWN_UNITS,
+        (P::WriteAttendance, UnitConvenor) => Reach::OWN | Reach::OWN_UNITS,
+        (P::WriteClassSessions | P::WriteAttendance, Student | Parent | Auditor) => Reach::NONE,
+
         (P::ReadClassLists, Staff | Auditor) => Reach::ALL,
         (P::ReadClassLists, UnitConvenor) => Reach::OWN | Reach::OWN_UNITS,
         (P::ReadClassLists, Student | Parent) => Reach::OWN,
+
+        (P::SendNotifications, UnitConvenor | Staff) => Reach::ALL,
+        (P::SendNotifications, Student | Parent) => Reach::OWN,
+        (P::SendNotifications, Auditor) => Reach::NONE,
+
+        (P::ReadTickets, Staff | Auditor) | (P::WriteTickets, Staff) => Reach::ALL,
+        (P::ReadTickets | P::WriteTickets, UnitConvenor) => Reach::OWN | Reach::OWN_UNITS,
+        (P::ReadTickets | P::WriteTickets, Student | Parent) | (P::WriteTickets, Auditor) => Reach::OWN,
+
+        (P::ManageTickets, Staff) | (P::ReadTicketNotes, Staff | Auditor) => Reach::ALL,
+        (P::ManageTickets, Student | Parent | UnitConvenor | Auditor) => Reach::NONE,
+        (P::ReadTicketNotes, Student | Parent | UnitConvenor) => Reach::NONE,
+
+        (P::ReadUnpublishedPages, UnitConvenor | Staff | Auditor) => Reach::ALL,
+        (P::ReadUnpublishedPages, Student | Parent) => Reach::NONE,
+        (P::WritePages | P::WriteResources | P::WriteMedia, UnitConvenor | Staff) => Reach::ALL,
+        (P::WritePages | P::WriteResources | P::WriteMedia, Student | Parent | Auditor) => Reach::NONE,
 
         (
             P::ReadPrivate | P::ManageUsers | P::ManageRoles | P::DeleteEnrollments | P::RestoreDeleted,

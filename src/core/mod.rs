@@ -1,12 +1,47 @@
-//! What happens around teaching: notifications.
+//! What happens around teaching: classes and who came to them, events, notifications, tickets, pages, files for
+//! everybody.
 //!
-//! Owns `notifications`: what a person is told, written in the transaction of its cause.
+//! Owns `class_sessions`, `attendance_records`, `events` with `event_attendees`, `event_target_*` and
+//! `event_dismissals`, `notifications`, `tickets`, `ticket_comments`, `ticket_files`, `pages`, `resources` and
+//! `media_assets`. What always holds, and where it is kept:
+//!
+//! - no two classes that take place share a room or an instructor at one time, also when requests race:
+//!   `sessions::clashes`, behind it the constraints `class_sessions_share_no_room` and
+//!   `class_sessions_share_no_instructor`;
+//! - a class has at most one live record of a student: constraint
+//!   `attendance_records_are_one_per_session_and_student`;
+//! - only students of the offering are marked: `attendance`; a class stays in its offering: `sessions`;
+//! - who sees an event is decided in the statement that reads it: `events::store::push_audience`;
+//! - who submitted a ticket never sees the internal notes on it: [`ticket_comments`];
+//! - a live ticket, page or resource refers to live units and offerings only: `Faults::refers`, and the deletes of these
+//!   count them;
+//! - whoever is concerned is told in the transaction of the cause: [`notifications`].
+//!
+//! Lock order: comment, ticket, unit, offering, user; and for classes the record of a student, the class, its offering, its instructor, its room. Marking a whole class
+//! holds the class first and then the records, so nothing that holds a live record waits for its class.
 
+pub mod attendance;
+pub mod events;
+pub mod media;
 pub mod notifications;
+pub mod pages;
+pub mod resources;
+pub mod sessions;
+pub mod ticket_comments;
+pub mod tickets;
+mod uploads;
 
 use crate::http::Routes;
 
 /// The endpoints of this domain.
 pub fn routes() -> Routes {
-    notifications::routes()
+    sessions::routes()
+        .and(attendance::routes())
+        .and(events::routes())
+        .and(notifications::routes())
+        .and(tickets::routes())
+        .and(ticket_comments::routes())
+        .and(pages::routes())
+        .and(resources::routes())
+        .and(media::routes())
 }

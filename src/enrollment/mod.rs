@@ -82,6 +82,6 @@ fn push_reach(
 }
 
 /// A part in percent of the whole, with one decimal; none of nothing.
-fn percent(part: i32, whole: i32) -> Option<f64> {
+pub(crate) fn percent(part: i32, whole: i32) -> Option<f64> {
     (whole > 0).then(|| (f64::from(part) * 1000.0 / f64::from(whole)).round() / 10.0)
 }

@@ -53,6 +53,12 @@ pub struct Changes<T> {
 }
 
 impl<T> Changes<T> {
+    /// The value of this member, when it is the only one.
+    #[must_use]
+    pub fn only(&self, name: &str) -> Option<&Value> {
+        self.members.get(name).filter(|_| self.members.len() == 1)
+    }
+
     /// The fields, or a part of them, after the change. A member that `now` does not have is ignored; null is a value, absence is none.
     ///
     /// # Errors

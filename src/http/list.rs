@@ -81,7 +81,7 @@ impl<R: Resource> FromRequestParts<AppState> for Asked<R> {
 
 impl<R: Resource> Asked<R> {
     /// Checks these pairs of the query string, and reports what is wrong with them together with `faults`.
-    pub(super) fn of(pairs: &[(String, String)], mut faults: Faults, head: &Parts, app: &AppState) -> Answer<Self> {
+    pub(crate) fn of(pairs: &[(String, String)], mut faults: Faults, head: &Parts, app: &AppState) -> Answer<Self> {
         let base = head.extensions.get::<Origin>().map(|origin| origin.base_url.to_string()).unwrap_or_default();
         let mut asked = Self {
             filters: Vec::new(),

@@ -32,3 +32,4 @@ pub use routes::{Route, Routes, nothing_here, wrong_method};
 pub use verbs::{
     Audited, Resource, Sight, Target, Writable, change, create, find, insert, list, remove, replace, restore, show,
 };
+pub(crate) use verbs::{locked, set_deleted, update};

@@ -380,6 +380,11 @@ impl Faults {
         self.0.is_empty()
     }
 
+    /// Each field with each thing that is wrong with it.
+    pub fn into_pairs(self) -> impl Iterator<Item = (String, String)> {
+        self.0.into_iter().flat_map(|(field, says)| says.into_iter().map(move |says| (field.clone(), says)))
+    }
+
     /// A problem of this status with everything that is wrong, if anything is.
     ///
     /// # Errors

@@ -107,7 +107,8 @@ pub trait Writable: Resource {
 pub struct Audited {
     created_at: Moment,
     updated_at: Moment,
-    created_by: Option<Id>,
+    /// Who made the row.
+    pub created_by: Option<Id>,
     updated_by: Option<Id>,
     deleted_at: Option<Moment>,
     is_deleted: bool,
@@ -282,7 +283,7 @@ pub async fn restore<R: Writable>(
 }
 
 /// Locks the row, then reads it as the caller sees it and checks the caller's reach and condition.
-async fn locked<R: Writable>(
+pub(crate) async fn locked<R: Writable>(
     tx: &mut PgConnection,
     actor: &Actor<R::Write>,
     id: Id,
@@ -302,7 +303,8 @@ async fn lock<R: Resource>(tx: &mut PgConnection, id: Id) -> Answer<()> {
     sql.build().fetch_optional(tx).await?.map(|_| ()).ok_or_else(Problem::absent)
 }
 
-async fn update<R: Writable>(
+/// Checks, writes and audits new fields for a row that is locked.
+pub(crate) async fn update<R: Writable>(
     tx: &mut PgConnection,
     actor: &Actor<R::Write>,
     id: Id,
@@ -336,7 +338,13 @@ async fn refuse_if_referred_to<R: Writable>(tx: &mut PgConnection, id: Id) -> An
     .with("counts", counts))
 }
 
-async fn set_deleted<R: Resource>(tx: &mut PgConnection, actor: &Viewer, id: Id, deleted: bool) -> Answer<()> {
+/// Marks a locked row as deleted, or as live again.
+pub(crate) async fn set_deleted<R: Resource>(
+    tx: &mut PgConnection,
+    actor: &Viewer,
+    id: Id,
+    deleted: bool,
+) -> Answer<()> {
     let mut sql = QueryBuilder::<Postgres>::new("update ");
     sql.push(R::TABLE).push(" set deleted_at = case when ").push_bind(deleted);
     sql.push(" then rule_now() end, updated_at = rule_now(), updated_by = ").push_bind(actor.caller_id());

@@ -21,6 +21,7 @@ struct Resource {
 }
 
 /// Every resource with the shared verbs; what they refer to is there.
+#[allow(clippy::too_many_lines, reason = "an entry for each resource")]
 async fn resources(app: &TestApp) -> Vec<Resource> {
     let (course, unit, other) = (app.course().await, app.unit().await, app.unit().await);
     app.offering_of(unit, 0).await;
@@ -34,6 +35,13 @@ async fn resources(app: &TestApp) -> Vec<Resource> {
         student.id.0
     );
     let role = prepared.fetch_one(&app.db).await.unwrap().id;
+    let class = app.offering(0).await;
+    app.enrollment(student.id, class, "ENROLLED").await;
+    let session = sqlx::query_scalar!(
+        "insert into class_sessions (offering_id, date, start_time) values ($1, '2026-03-02', '09:00') returning id",
+        class.0
+    );
+    let session = Id(session.fetch_one(&app.db).await.unwrap());
     let resource = |base, name, body, change| Resource { base, name, body, change };
     vec![
         resource(
@@ -69,6 +77,36 @@ async fn resources(app: &TestApp) -> Vec<Resource> {
             "unit_resource",
             json!({ "unit": unit, "title": "Plan", "url": "https://example.org/" }),
             ("title", json!("Other plan")),
+        ),
+        resource(
+            "/api/core/events/",
+            "event",
+            json!({
+                "title": "Open day", "start": "2026-03-10T09:00:00.000000Z", "location": "Hall", "attendees": [holder.id],
+                "related_unit": unit,
+            }),
+            ("title", json!("Closed day")),
+        ),
+        resource(
+            "/api/core/sessions/",
+            "class_session",
+            json!({
+                "offering": class, "session_type": "lab", "date": "2026-03-09", "start_time": "09:00:00",
+                "end_time": "11:00:00", "instructor": holder.id,
+            }),
+            ("location", json!("EN101")),
+        ),
+        resource(
+            "/api/core/attendance/",
+            "attendance_record",
+            json!({ "session": session, "student": student.id, "status": "late", "notes": "Bus" }),
+            ("status", json!("present")),
+        ),
+        resource(
+            "/api/core/pages/",
+            "page",
+            json!({ "title": "Exam dates", "slug": "exam-dates", "content": "Soon", "unit": unit, "published": true }),
+            ("content", json!("Later")),
         ),
         resource(
             "/api/users/roles/",
@@ -165,6 +203,11 @@ async fn every_write_of_every_resource_leaves_one_row_and_a_refusal_none() {
         drive(&mut watch, &admin, &student, resource).await;
     }
     drive_enrollments(&mut watch, &app, &admin).await;
+    drive_events(&mut watch, &app, &admin).await;
+    drive_classes(&mut watch, &app, &admin).await;
+    drive_notifications(&mut watch, &app).await;
+    drive_tickets(&mut watch, &app, &admin).await;
+    drive_library(&mut watch, &app, &admin).await;
     drive_the_rest(&mut watch, &app).await;
 
     // Those that read, write no resource, or are the whole point of another test.
@@ -281,6 +324,182 @@ async fn drive_enrollments(watch: &mut Watch<'_>, app: &TestApp, admin: &Person)
     watch.follow((Method::POST, &bulk("approve")), Some(admin.id), "approve", of).await;
     admin.post(&bulk("grade"), &json!({ "rows": [{ "id": id, "grade": "HD" }] })).await.expect(200);
     watch.follow((Method::POST, &bulk("grade")), Some(admin.id), "update", of).await;
+}
+
+/// What people do about events for themselves.
+async fn drive_events(watch: &mut Watch<'_>, app: &TestApp, admin: &Person) {
+    let ann = app.student().await;
+    let event = json!({ "title": "Open day", "start": "2026-03-10T09:00:00Z" });
+    let made = admin.post("/api/core/events/", &event).await;
+    let id = Id(made.expect(201)["id"].as_i64().unwrap());
+    let of = ("event", id);
+    watch.follow((Method::POST, "/api/core/events/"), Some(admin.id), "create", of).await;
+    for verb in ["attend", "unattend"] {
+        let path = format!("/api/core/events/{{id}}/{verb}/");
+        ann.post_bare(&path.replace("{id}", &id.to_string())).await.expect(200);
+        watch.follow((Method::POST, &path), Some(ann.id), verb, of).await;
+    }
+    let publish = "/api/core/events/bulk-publish/";
+    admin.post(publish, &json!({ "event_ids": [id], "visibility": "public" })).await.expect(200);
+    watch.follow((Method::POST, publish), Some(admin.id), "publish", of).await;
+    let path = "/api/core/events/import-csv/";
+    let made = admin.upload(path, Upload::of("data", "a.csv", "title,start\na,2026-03-10")).await;
+    let new = ("event", Id(made.expect(200)["events"][0]["id"].as_i64().unwrap()));
+    watch.follow((Method::POST, path), Some(admin.id), "create", new).await;
+    let path = "/api/core/events/batch-create-webhook/";
+    let made = admin.post(path, &json!({ "events": [{ "title": "b", "start": "2026-03-10" }] })).await;
+    let new = ("event", Id(made.expect(201)["created_events"][0]["id"].as_i64().unwrap()));
+    watch.follow((Method::POST, path), Some(admin.id), "create", new).await;
+
+    let one = format!("/api/core/events/{id}/");
+    ann.patch(&one, &json!({ "dismissed": true })).await.expect(200);
+    let details = watch.follow((Method::PATCH, "/api/core/events/{id}/"), Some(ann.id), "dismiss", of).await;
+    assert_eq!(details, json!({ "changes": { "dismissed": { "before": false, "after": true } } }));
+    ann.patch(&one, &json!({ "dismissed": true })).await.expect(200);
+    assert!(watch.new_entries().await.is_empty(), "twice is once");
+}
+
+/// The writes of classes and of attendance that are not the shared verbs.
+async fn drive_classes(watch: &mut Watch<'_>, app: &TestApp, admin: &Person) {
+    let (offering, student) = (app.offering(0).await, app.student().await);
+    app.enrollment(student.id, offering, "ENROLLED").await;
+    let generate = "/api/core/sessions/generate/";
+    let pattern = json!({
+        "offering": offering, "weekday": 1, "start_time": "09:00", "first_date": "2026-03-02",
+        "last_date": "2026-03-03", "location": "EN201",
+    });
+    let made = admin.post(generate, &pattern).await;
+    let class = Id(made.expect(201)["sessions"][0]["id"].as_i64().unwrap());
+    let details = watch.follow((Method::POST, generate), Some(admin.id), "generate", ("class_session", class)).await;
+    assert_eq!(details["changes"]["date"], json!({ "before": null, "after": "2026-03-02" }));
+    watch.refused(admin.post(generate, &pattern).await, 409).await;
+    admin.post(&format!("{generate}?dry_run=true"), &pattern).await.expect(200);
+    assert!(watch.new_entries().await.is_empty(), "to ask is not to do");
+
+    let (path, route) = (format!("/api/core/sessions/{class}/attendance/"), "/api/core/sessions/{id}/attendance/");
+    watch.refused(student.post(&path, &json!({ "default": "present" })).await, 403).await;
+    for (status, action) in [("absent", "create"), ("present", "update")] {
+        let reply = admin.post(&path, &json!({ "default": status })).await;
+        let record = Id(reply.expect(200)["results"][0]["id"].as_i64().unwrap());
+        let of = ("attendance_record", record);
+        let details = watch.follow((Method::POST, route), Some(admin.id), action, of).await;
+        assert_eq!(details["changes"]["status"]["after"], json!(status));
+    }
+}
+
+/// The writes of notifications.
+async fn drive_notifications(watch: &mut Watch<'_>, app: &TestApp) {
+    let base = "/api/core/notifications/";
+    let (ann, staff) = (app.student().await, app.staff().await);
+    let made = ann.post(base, &json!({ "recipient": staff.id, "verb": "Hello" })).await;
+    let id = Id(made.expect(201)["id"].as_i64().unwrap());
+    let (of, one, path) = (("notification", id), format!("{base}{id}/"), format!("{base}{{id}}/"));
+    let details = watch.follow((Method::POST, base), Some(ann.id), "create", of).await;
+    assert_eq!(details["changes"]["recipient"], json!({ "before": null, "after": staff.id }));
+    watch.refused(ann.post(base, &json!({ "recipient": ann.id, "verb": "Hello" })).await, 400).await;
+    watch.refused(ann.patch(&one, &json!({ "unread": false })).await, 404).await;
+
+    let unread = |before: bool, after: bool| json!({ "changes": { "unread": { "before": before, "after": after } } });
+    staff.patch(&one, &json!({ "unread": false })).await.expect(200);
+    let details = watch.follow((Method::PATCH, &path), Some(staff.id), "update", of).await;
+    assert_eq!(details, unread(true, false));
+    staff.put(&one, &json!({ "unread": true })).await.expect(200);
+    let details = watch.follow((Method::PUT, &path), Some(staff.id), "update", of).await;
+    assert_eq!(details, unread(false, true));
+    let all = format!("{base}mark-all-read/");
+    staff.post_bare(&all).await.expect(200);
+    let details =
+        watch.follow((Method::POST, &all), Some(staff.id), "mark_notifications_read", ("user", staff.id)).await;
+    assert_eq!(details, json!({ "marked": 1 }));
+    staff.delete(&one).await.expect(204);
+    watch.follow((Method::DELETE, &path), Some(staff.id), "delete", of).await;
+    watch.refused(staff.delete(&one).await, 404).await;
+}
+
+/// The writes of tickets and of comments on them.
+async fn drive_tickets(watch: &mut Watch<'_>, app: &TestApp, admin: &Person) {
+    let (tickets, comments) = ("/api/core/tickets/", "/api/core/ticket-comments/");
+    let (ann, other) = (app.student().await, app.student().await);
+    let change = |before: Value, after: Value| json!({ "before": before, "after": after });
+
+    let made = ann.post(tickets, &json!({ "title": "Hello", "priority": "high" })).await;
+    let ticket = Id(made.expect(201)["id"].as_i64().unwrap());
+    let (of, one) = (("ticket", ticket), format!("{tickets}{ticket}/"));
+    let path = |rest: &str| format!("{tickets}{{id}}/{rest}");
+    let details = watch.follow((Method::POST, tickets), Some(ann.id), "create", of).await;
+    // What was ignored is not in the log either.
+    assert_eq!(details["changes"]["title"], change(json!(null), json!("Hello")));
+    assert_eq!(details["changes"]["priority"], change(json!(null), json!("medium")));
+    watch.refused(ann.post(tickets, &json!({})).await, 400).await;
+    watch.refused(other.patch(&one, &json!({ "title": "x" })).await, 404).await;
+    admin.patch(&one, &json!({ "status": "in_progress" })).await.expect(200);
+    let details = watch.follow((Method::PATCH, &path("")), Some(admin.id), "update", of).await;
+    assert_eq!(details, json!({ "changes": { "status": change(json!("open"), json!("in_progress")) } }));
+    ann.put(&one, &json!({ "title": "Hi", "priority": "high" })).await.expect(200);
+    let details = watch.follow((Method::PUT, &path("")), Some(ann.id), "update", of).await;
+    assert_eq!(details, json!({ "changes": { "title": change(json!("Hello"), json!("Hi")) } }));
+    let files = format!("{one}files/");
+    let file = ann.upload(&files, Upload::of("file", "a.txt", "text")).await.expect(201)["id"].clone();
+    let details = watch.follow((Method::POST, &path("files/")), Some(ann.id), "add_file", of).await;
+    assert_eq!(details["changes"]["file"], change(json!(null), file));
+    watch.refused(ann.upload(&files, Upload::of("file", "a.svg", "<svg/>")).await, 400).await;
+
+    let made = ann.post(comments, &json!({ "ticket": ticket, "comment": "Please" })).await;
+    let comment = Id(made.expect(201)["id"].as_i64().unwrap());
+    let (said, its, at) = (("ticket_comment", comment), format!("{comments}{comment}/"), format!("{comments}{{id}}/"));
+    let details = watch.follow((Method::POST, comments), Some(ann.id), "create", said).await;
+    assert_eq!(details["changes"]["comment"], change(json!(null), json!("Please")));
+    watch.refused(other.post(comments, &json!({ "ticket": ticket, "comment": "x" })).await, 400).await;
+    watch.refused(admin.patch(&its, &json!({ "comment": "x" })).await, 403).await;
+    ann.patch(&its, &json!({ "comment": "Now", "internal": true })).await.expect(200);
+    let details = watch.follow((Method::PATCH, &at), Some(ann.id), "update", said).await;
+    assert_eq!(details, json!({ "changes": { "comment": change(json!("Please"), json!("Now")) } }));
+    ann.put(&its, &json!({ "ticket": ticket, "comment": "Soon" })).await.expect(200);
+    watch.follow((Method::PUT, &at), Some(ann.id), "update", said).await;
+    ann.delete(&its).await.expect(204);
+    watch.follow((Method::DELETE, &at), Some(ann.id), "delete", said).await;
+    admin.post_bare(&format!("{its}restore/")).await.expect(200);
+    watch.follow((Method::POST, &format!("{at}restore/")), Some(admin.id), "restore", said).await;
+
+    watch.refused(ann.delete(&one).await, 403).await;
+    admin.delete(&one).await.expect(204);
+    let details = watch.follow((Method::DELETE, &path("")), Some(admin.id), "delete", of).await;
+    assert_eq!(details["changes"]["title"], change(json!("Hi"), json!(null)));
+    admin.post_bare(&format!("{one}restore/")).await.expect(200);
+    watch.follow((Method::POST, &path("restore/")), Some(admin.id), "restore", of).await;
+}
+
+/// The writes of the library and of media.
+async fn drive_library(watch: &mut Watch<'_>, app: &TestApp, admin: &Person) {
+    let (ann, who) = (app.student().await, Some(admin.id));
+    let change = |before: Value, after: Value| json!({ "before": before, "after": after });
+    for (base, name) in [("/api/core/resources/", "resource"), ("/api/core/media/", "media_asset")] {
+        let form = || Upload::of("file", "a.txt", "text").and("title", "Guide");
+        let path = |rest: &str| format!("{base}{{id}}/{rest}");
+        watch.refused(ann.upload(base, form()).await, 403).await;
+        watch.refused(admin.upload(base, Upload::of("file", "a.svg", "<svg/>").and("title", "Guide")).await, 400).await;
+        let id = Id(admin.upload(base, form()).await.expect(201)["id"].as_i64().unwrap());
+        let (of, one) = ((name, id), format!("{base}{id}/"));
+        let details = watch.follow((Method::POST, base), who, "create", of).await;
+        let file = sqlx::query_scalar!(r#"select max(id) as "id!" from stored_files"#);
+        let file = file.fetch_one(&app.db).await.unwrap();
+        if name == "resource" {
+            assert_eq!(details["changes"]["title"], change(json!(null), json!("Guide")));
+            admin.patch(&one, &json!({ "title": "Map" })).await.expect(200);
+            let details = watch.follow((Method::PATCH, &path("")), who, "update", of).await;
+            assert_eq!(details, json!({ "changes": { "title": change(json!("Guide"), json!("Map")) } }));
+            admin.put(&one, &json!({ "title": "Plan" })).await.expect(200);
+            let details = watch.follow((Method::PUT, &path("")), who, "update", of).await;
+            assert_eq!(details, json!({ "changes": { "title": change(json!("Map"), json!("Plan")) } }));
+        } else {
+            assert_eq!(details, json!({ "changes": { "file": change(json!(null), json!(file)) } }));
+        }
+        watch.refused(ann.delete(&one).await, 403).await;
+        admin.delete(&one).await.expect(204);
+        watch.follow((Method::DELETE, &path("")), who, "delete", of).await;
+        admin.post_bare(&format!("{one}restore/")).await.expect(200);
+        watch.follow((Method::POST, &path("restore/")), who, "restore", of).await;
+    }
 }
 
 /// The writes that are their own.

@@ -3,8 +3,13 @@
 use axum::http::{Method, StatusCode};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use sqlx::Executor as _;
+use sqlx::{AssertSqlSafe, Executor as _, Row as _};
+use swincms::academic::courses::Course;
+use swincms::academic::units::Unit;
+use swincms::core::events::Event;
+use swincms::http::Resource;
 use swincms::ids::Id;
+use swincms::users::accounts::User;
 
 use crate::support::{Person, Reply, TestApp};
 
@@ -911,4 +916,31 @@ async fn every_write_leaves_a_row_in_the_audit_log_and_a_refused_one_none() {
     assert_eq!(rows[1].details, json!({ "changes": { "name": { "before": "Course AUD", "after": "New" } } }));
     assert_eq!(rows[1].user_agent, "curl/8");
     assert_eq!(rows[0].details["changes"]["code"], json!({ "before": null, "after": "AUD" }));
+}
+
+/// The plan of a search, where a scan of the whole table is the last resort.
+async fn plan_of_search(app: &TestApp, table: &str, expression: Option<&str>) -> String {
+    let expression = expression.expect("a list that can be searched");
+    let sql = format!("explain select id from {table} where {expression} ilike '%quartz%'");
+    let mut tx = app.transaction().await;
+    tx.execute("set local enable_seqscan = off").await.unwrap();
+    let rows = tx.fetch_all(AssertSqlSafe(sql)).await.unwrap();
+    rows.iter().map(|row| row.get::<String, _>(0) + "\n").collect()
+}
+
+#[tokio::test]
+async fn a_search_is_served_by_an_index_over_its_very_expression() {
+    let app = TestApp::start().await;
+    for (table, expression) in [
+        ("courses c", Course::LISTING.search),
+        ("units u", Unit::LISTING.search),
+        ("users u", User::LISTING.search),
+        ("events e", Event::LISTING.search),
+        ("tickets t", Some("(t.title || ' ' || t.description)")),
+        ("pages p", Some("(p.title || ' ' || p.content)")),
+    ] {
+        let plan = plan_of_search(&app, table, expression).await;
+        let (name, _) = table.split_once(' ').unwrap();
+        assert!(plan.contains(&format!("Bitmap Index Scan on {name}_by_search_text")), "{plan}");
+    }
 }

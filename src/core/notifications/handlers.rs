@@ -12,17 +12,17 @@ use crate::ids::{Id, Moment};
 /// Something that its recipient is told.
 #[derive(Debug, FromRow, Serialize, ToSchema)]
 pub struct Notification {
-    id: Id,
+    pub(super) id: Id,
     recipient: Id,
     /// Who did it; null when the server itself speaks.
     actor: Option<Id>,
     /// What happened, such as `Enrollment enrolled`.
-    verb: String,
-    description: String,
+    pub(super) verb: String,
+    pub(super) description: String,
     /// What kind of thing it is about, such as `enrollment`; empty when it is about none.
     target_content_type: String,
     target_object_id: Option<Id>,
-    unread: bool,
+    pub(super) unread: bool,
     created_at: Moment,
     updated_at: Moment,
 }

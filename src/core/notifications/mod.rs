@@ -1,6 +1,11 @@
 //! Notifications: what a person is told of what concerns them.
+//!
+//! The server tells ([`tell`], [`keep_digest`]), and so do people; of what one was told one writes only whether it is
+//! still unread. Nobody reads what others are told, not even an administrator: so nobody restores it either.
 
 mod handlers;
+mod mark;
+mod send;
 mod store;
 
 use crate::http::{Routes, list, show};
@@ -10,9 +15,13 @@ pub(crate) use store::{Digest, Notice, keep_digest, tell};
 
 /// The endpoints of this resource.
 pub(super) fn routes() -> Routes {
-    Routes::under("/api/core/notifications").get("/", list::<Notification>, "Lists the caller's notifications.").get(
-        "/{id}/",
-        show::<Notification>,
-        "Shows a notification of the caller's.",
-    )
+    Routes::under("/api/core/notifications")
+        .get("/", list::<Notification>, "Lists the caller's notifications.")
+        .post("/", send::send, "Notifies somebody; students and parents write to staff, convenors and administrators.")
+        .get("/unread-count/", mark::unread_count, "Counts the caller's unread notifications.")
+        .post("/mark-all-read/", mark::mark_all_read, "Marks all of the caller's notifications as read.")
+        .get("/{id}/", show::<Notification>, "Shows a notification of the caller's.")
+        .put("/{id}/", mark::replace, "Marks a notification of the caller's as read or unread.")
+        .patch("/{id}/", mark::change, "Marks a notification of the caller's as read or unread.")
+        .delete("/{id}/", mark::remove, "Deletes a notification of the caller's.")
 }

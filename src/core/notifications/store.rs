@@ -1,7 +1,8 @@
 //! Every SQL statement of notifications.
 
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgExecutor};
 
+use super::send::NewNotification;
 use crate::ids::Id;
 
 /// The columns of a notification.
@@ -156,6 +157,117 @@ pub(crate) async fn keep_digest(tx: &mut PgConnection, digest: &Digest, recipien
         &recipients,
         digest.verb,
         description
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Whether this is somebody with an active account, and unless `anyone` will do, one of those whom everybody may write
+/// to.
+pub(super) async fn can_be_told(tx: &mut PgConnection, recipient: Id, anyone: bool) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (
+             select
+               from users
+              where id = $1
+                and is_active
+                and ($2 or user_type in ('staff', 'unit_convenor', 'admin'))) as "can!""#,
+        recipient.0,
+        anyone
+    )
+    .fetch_one(tx)
+    .await
+}
+
+pub(super) async fn add(tx: &mut PgConnection, author: Id, recipient: Id, new: &NewNotification) -> sqlx::Result<Id> {
+    sqlx::query_scalar!(
+        r#"insert into notifications (recipient_id, actor_id, verb, description, target_content_type, target_object_id,
+                                      created_by, updated_by)
+           values ($1, $2, $3, $4, $5, $6, $2, $2)
+           returning id as "id: Id""#,
+        recipient.0,
+        author.0,
+        new.verb,
+        new.description,
+        new.target_content_type,
+        new.target_object_id.map(|id| id.0)
+    )
+    .fetch_one(tx)
+    .await
+}
+
+pub(super) async fn count_unread(from: impl PgExecutor<'_>, recipient: Id) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!"
+             from notifications
+            where recipient_id = $1
+              and unread
+              and deleted_at is null"#,
+        recipient.0
+    )
+    .fetch_one(from)
+    .await
+}
+
+/// Marks all of this person's as read; returns how many were not.
+pub(super) async fn mark_all_read(tx: &mut PgConnection, recipient: Id) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"with held as (
+              select id
+                from notifications
+               where recipient_id = $1
+                 and unread
+                 and deleted_at is null
+               order by id
+                 for no key update
+           ),
+           marked as (
+              update notifications
+                 set unread = false,
+                     updated_at = rule_now(),
+                     updated_by = $1
+               where id in (select id from held)
+              returning id
+           )
+           select count(*) as "count!" from marked"#,
+        recipient.0
+    )
+    .fetch_one(tx)
+    .await
+}
+
+/// Holds a row until the transaction ends.
+pub(super) async fn lock(tx: &mut PgConnection, id: Id) -> sqlx::Result<()> {
+    sqlx::query!("select id from notifications where id = $1 for no key update", id.0).fetch_optional(tx).await?;
+    Ok(())
+}
+
+pub(super) async fn mark(tx: &mut PgConnection, author: Id, id: Id, unread: bool) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update notifications
+            set unread = $2,
+                updated_at = rule_now(),
+                updated_by = $3
+          where id = $1",
+        id.0,
+        unread,
+        author.0
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn remove(tx: &mut PgConnection, author: Id, id: Id) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update notifications
+            set deleted_at = rule_now(),
+                updated_at = rule_now(),
+                updated_by = $2
+          where id = $1",
+        id.0,
+        author.0
     )
     .execute(tx)
     .await?;

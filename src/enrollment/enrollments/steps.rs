@@ -173,19 +173,18 @@ pub(super) async fn carry_out(
     }
     let notices: Vec<Notice> = steps.iter().filter_map(|(held, step)| notice(author_id, held, step)).collect();
     tell(tx, &notices).await?;
-    for (held, step) in steps {
+    let change = |(held, step): &(&Held, Step)| {
         let mut after = result(step.status, &step.grade, step.marks);
         if let (Some(after), false) = (after.as_object_mut(), step.reason.is_empty()) {
             after.insert("reason".to_owned(), json!(step.reason));
         }
-        match author {
-            Some(author) => {
-                audit::record(tx, author, action, "enrollment", Some(step.id), &held.result(), &after).await?;
-            }
-            None => audit::of_a_job(tx, action, "enrollment", Some(step.id), &held.result(), &after).await?,
-        }
+        (step.id, held.result(), after)
+    };
+    let changes: Vec<(Id, Value, Value)> = steps.iter().map(change).collect();
+    match author {
+        Some(author) => audit::record_all(tx, author, action, "enrollment", &changes).await,
+        None => audit::of_a_job(tx, action, "enrollment", &changes).await,
     }
-    Ok(())
 }
 
 /// What the student is told.

@@ -1,9 +1,10 @@
-//! Notifications, and the digest of enrolments that wait where there is no convenor.
+//! Notifications: what one is told and does with it, what people tell each other, and the digest of enrolments that wait where there is no convenor.
 
-use serde_json::json;
+use axum::http::Method;
+use serde_json::{Value, json};
 use swincms::ids::Id;
 
-use crate::academic::{NOW, at, run};
+use crate::academic::{NOW, at, faulty, id_of, run};
 use crate::support::{Person, TestApp};
 
 const NOTIFICATIONS: &str = "/api/core/notifications/";
@@ -45,6 +46,219 @@ async fn notifications_are_ones_own_the_newest_first() {
     assert_eq!(admin.get(NOTIFICATIONS).await.ids(), [anothers]);
     assert_eq!(admin.get(&at(NOTIFICATIONS, newest)).await.refusal(), (404, "not_found"));
     assert_eq!(ann.get(&at(NOTIFICATIONS, anothers)).await.refusal(), (404, "not_found"));
+}
+
+/// A notification of this person's that is still unread.
+async fn told(app: &TestApp, person: &Person, verb: &str) -> Id {
+    let sql = sqlx::query_scalar!(
+        "insert into notifications (recipient_id, verb) values ($1, $2) returning id",
+        person.id.0,
+        verb
+    );
+    Id(sql.fetch_one(&app.db).await.unwrap())
+}
+
+#[tokio::test]
+async fn one_marks_what_one_was_told_as_read_and_writes_nothing_else_of_it() {
+    let app = TestApp::start().await;
+    let ann = app.student().await;
+    let path = at(NOTIFICATIONS, told(&app, &ann, "Hello").await);
+    let mut shown = ann.get(&path).await.expect(200).clone();
+
+    app.set_time("2026-03-02T03:00:00Z").await;
+    let all = json!({
+        "id": 4711, "recipient": 4711, "actor": ann.id, "verb": "Bye", "description": "x", "target_object_id": 7,
+        "target_content_type": "x", "created_at": "1999-01-01T00:00:00Z", "unread": false,
+    });
+    shown["unread"] = json!(false);
+    shown["updated_at"] = json!("2026-03-02T03:00:00.000000Z");
+    assert_eq!(ann.patch(&path, &all).await.expect(200), &shown);
+    assert_eq!(ann.patch(&path, &json!({})).await.expect(200), &shown);
+    assert_eq!(ann.get(&path).await.expect(200), &shown);
+    // A `PUT` that leaves it out has the default.
+    for (body, unread) in [(json!({ "unread": true }), true), (all, false), (json!({}), true)] {
+        assert_eq!(ann.put(&path, &body).await.expect(200)["unread"], json!(unread), "{body}");
+    }
+    for wrong in [json!("perhaps"), json!(null), json!(7)] {
+        for refused in
+            [ann.patch(&path, &json!({ "unread": wrong })).await, ann.put(&path, &json!({ "unread": wrong })).await]
+        {
+            assert_eq!((refused.status.as_u16(), faulty(&refused)), (400, ["unread".to_owned()].into()), "{wrong}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_notification_that_has_changed_since_is_neither_marked_nor_deleted() {
+    let app = TestApp::start().await;
+    let ann = app.student().await;
+    let path = at(NOTIFICATIONS, told(&app, &ann, "Hello").await);
+    let tag = ann.get(&path).await.header("etag").unwrap().to_owned();
+    let careful = ann.with("If-Match", &tag);
+    careful.patch(&path, &json!({ "unread": false })).await.expect(200);
+    for late in [
+        careful.patch(&path, &json!({ "unread": true })).await,
+        careful.put(&path, &json!({ "unread": true })).await,
+        careful.delete(&path).await,
+    ] {
+        assert_eq!(late.refusal(), (412, "stale"));
+    }
+    let tag = ann.get(&path).await.header("etag").unwrap().to_owned();
+    ann.with("If-Match", &tag).delete(&path).await.expect(204);
+}
+
+#[tokio::test]
+async fn one_deletes_what_one_was_told() {
+    let app = TestApp::start().await;
+    let ann = app.student().await;
+    let (kept, gone) = (told(&app, &ann, "One").await, told(&app, &ann, "Two").await);
+    let path = at(NOTIFICATIONS, gone);
+    ann.delete(&path).await.expect(204);
+    assert_eq!(ann.get(NOTIFICATIONS).await.ids(), [kept]);
+    for reply in [
+        ann.get(&path).await,
+        ann.delete(&path).await,
+        ann.patch(&path, &json!({ "unread": false })).await,
+        ann.put(&path, &json!({ "unread": false })).await,
+    ] {
+        assert_eq!(reply.refusal(), (404, "not_found"));
+    }
+    assert_eq!(ann.get(&format!("{NOTIFICATIONS}unread-count/")).await.expect(200), &json!({ "unread": 1 }));
+}
+
+#[tokio::test]
+async fn what_others_are_told_cannot_be_touched() {
+    let app = TestApp::start().await;
+    let (ann, admin) = (app.student().await, app.admin().await);
+    let id = told(&app, &ann, "Hello").await;
+    let before = ann.get(&at(NOTIFICATIONS, id)).await.body;
+    for stranger in [&admin, &app.staff().await, &app.auditor().await, &app.student().await] {
+        for method in [Method::PUT, Method::PATCH, Method::DELETE] {
+            let reply = stranger.send(method, &at(NOTIFICATIONS, id), "application/json", "{\"unread\": false}").await;
+            assert_eq!(reply.refusal(), (404, "not_found"));
+        }
+        assert_eq!(
+            stranger.post_bare(&format!("{NOTIFICATIONS}mark-all-read/")).await.expect(200),
+            &json!({ "marked": 0 })
+        );
+        assert_eq!(stranger.get(&format!("{NOTIFICATIONS}unread-count/")).await.expect(200), &json!({ "unread": 0 }));
+    }
+    assert_eq!(ann.get(&at(NOTIFICATIONS, id)).await.expect(200), &before);
+}
+
+#[tokio::test]
+async fn all_are_marked_as_read_at_once() {
+    let app = TestApp::start().await;
+    let ann = app.student().await;
+    let count = async || ann.get(&format!("{NOTIFICATIONS}unread-count/")).await.expect(200)["unread"].clone();
+    assert_eq!(count().await, json!(0));
+    let (read, deleted) = (told(&app, &ann, "Read").await, told(&app, &ann, "Deleted").await);
+    ann.patch(&at(NOTIFICATIONS, read), &json!({ "unread": false })).await.expect(200);
+    ann.delete(&at(NOTIFICATIONS, deleted)).await.expect(204);
+    for verb in ["One", "Two", "Three"] {
+        told(&app, &ann, verb).await;
+    }
+    assert_eq!(count().await, json!(3));
+    let mark_all = format!("{NOTIFICATIONS}mark-all-read/");
+    assert_eq!(ann.post_bare(&mark_all).await.expect(200), &json!({ "marked": 3 }));
+    assert_eq!(count().await, json!(0));
+    assert_eq!(ann.get(&format!("{NOTIFICATIONS}?unread=true")).await.ids(), []);
+    assert_eq!(ann.post_bare(&mark_all).await.expect(200), &json!({ "marked": 0 }));
+    // What the mark does not concern has not been written.
+    let written = sqlx::query_scalar!(r#"select count(*) as "n!" from notifications where updated_by is not null"#);
+    assert_eq!(written.fetch_one(&app.db).await.unwrap(), 5);
+}
+
+#[tokio::test]
+async fn who_is_told_sees_who_told_it() {
+    let app = TestApp::start().await;
+    let (ann, staff) = (app.student().await, app.staff().await);
+    let body = json!({
+        "recipient": staff.id, "verb": "Question", "description": "About my enrolment",
+        "target_content_type": "enrollment", "target_object_id": "7",
+        "actor": staff.id, "unread": false, "created_at": "1999-01-01T00:00:00Z",
+    });
+    let made = ann.post(NOTIFICATIONS, &body).await;
+    let wanted = json!({
+        "id": id_of(&made), "recipient": staff.id, "actor": ann.id, "verb": "Question",
+        "description": "About my enrolment", "target_content_type": "enrollment", "target_object_id": 7,
+        "unread": true, "created_at": NOW, "updated_at": NOW,
+    });
+    assert_eq!(made.body, wanted);
+    assert_eq!(staff.get(NOTIFICATIONS).await.expect(200), &json!([wanted]));
+    assert_eq!(ann.get(NOTIFICATIONS).await.expect(200), &json!([]));
+    let least = ann.post(NOTIFICATIONS, &json!({ "recipient": staff.id, "verb": "Hello" })).await;
+    let rest = ["description", "target_content_type", "target_object_id"].map(|field| least.body[field].clone());
+    assert_eq!(json!(rest), json!(["", "", null]));
+    app.check_invariants().await;
+}
+
+#[tokio::test]
+async fn whom_one_may_notify() {
+    let app = TestApp::start().await;
+    let (student, parent, convenor) = (app.student().await, app.parent().await, app.convenor().await);
+    let (staff, auditor, admin) = (app.staff().await, app.auditor().await, app.admin().await);
+    let gone = app.staff().await;
+    run(&app.db, format!("update users set is_active = false where id = {}", gone.id)).await;
+    let everyone = [&student, &parent, &convenor, &staff, &auditor, &admin];
+    let few = [&convenor, &staff, &admin];
+    for (sender, reached) in [
+        (&app.student().await, &few[..]),
+        (&app.parent().await, &few[..]),
+        (&app.convenor().await, &everyone[..]),
+        (&app.staff().await, &everyone[..]),
+        (&app.admin().await, &everyone[..]),
+    ] {
+        for recipient in everyone {
+            let reply = sender.post(NOTIFICATIONS, &json!({ "recipient": recipient.id, "verb": "Hello" })).await;
+            let may = reached.iter().any(|person| person.id == recipient.id);
+            let what = format!("{} to {}", sender.user_type, recipient.user_type);
+            assert_eq!(reply.status.as_u16(), if may { 201 } else { 400 }, "{what}");
+            assert_eq!(reply.errors("recipient").len(), usize::from(!may), "{what}");
+        }
+        // Who may not be written to reads like who is not there.
+        for nobody in [gone.id, Id(987_654)] {
+            let refused = sender.post(NOTIFICATIONS, &json!({ "recipient": nobody, "verb": "Hello" })).await;
+            let says = format!("There is nobody with the id {nobody} whom you may notify.");
+            assert_eq!((refused.status.as_u16(), refused.errors("recipient")), (400, vec![says.as_str()]));
+        }
+    }
+    let body = json!({ "recipient": staff.id, "verb": "Hello" });
+    assert_eq!(auditor.post(NOTIFICATIONS, &body).await.refusal(), (403, "permission_denied"));
+    assert_eq!(app.anonymous().post(NOTIFICATIONS, &body).await.refusal(), (401, "not_authenticated"));
+}
+
+#[tokio::test]
+async fn what_one_tells_must_say_something() {
+    let app = TestApp::start().await;
+    let staff = app.staff().await;
+    let refused = staff.post(NOTIFICATIONS, &json!({})).await;
+    assert_eq!(faulty(&refused), ["recipient".to_owned(), "verb".to_owned()].into());
+    for (field, value) in [
+        ("recipient", json!("")),
+        ("recipient", json!("x")),
+        ("verb", json!(" ")),
+        ("verb", json!("x".repeat(256))),
+        ("description", json!("x".repeat(20_001))),
+        ("target_content_type", json!("x".repeat(101))),
+        ("target_object_id", json!(0)),
+    ] {
+        let mut body = json!({ "recipient": staff.id, "verb": "Hello" });
+        body[field] = value;
+        let refused = staff.post(NOTIFICATIONS, &body).await;
+        assert_eq!((refused.status.as_u16(), faulty(&refused)), (400, [field.to_owned()].into()), "{body}");
+    }
+    assert_eq!(staff.get(NOTIFICATIONS).await.expect(200), &Value::Array(vec![]));
+}
+
+#[tokio::test]
+async fn a_key_tells_a_thing_once() {
+    let app = TestApp::start().await;
+    let (ann, staff) = (app.student().await.with("Idempotency-Key", "once"), app.staff().await);
+    let body = json!({ "recipient": staff.id, "verb": "Hello" });
+    let first = ann.post(NOTIFICATIONS, &body).await;
+    assert_eq!(ann.post(NOTIFICATIONS, &body).await.expect(201), first.expect(201));
+    assert_eq!(staff.get(NOTIFICATIONS).await.ids(), [id_of(&first)]);
 }
 
 /// Runs the jobs once: a server that starts does.

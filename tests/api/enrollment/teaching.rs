@@ -12,7 +12,7 @@ const TEACHING: &str = "/api/enrollment/enrollments/teaching/";
 async fn session(app: &TestApp, offering: Id, date: &str, time: &str, instructor: Option<Id>) -> Id {
     let made = sqlx::query_scalar!(
         "insert into class_sessions (offering_id, date, start_time, end_time, location, instructor_id)
-         values ($1, $2::text::date, $3::text::time, '23:00', 'Room of ' || $2::text, $4)
+         values ($1, $2::text::date, $3::text::time, '23:00', 'Room of ' || $2::text || ' ' || $3::text, $4)
          returning id",
         offering.0,
         date,
@@ -83,7 +83,7 @@ async fn a_convenor_sees_the_classes_with_students_attendance_and_what_comes_nex
                 "attendance": { "present": 2, "late": 1, "absent": 2, "excused": 1, "attendance_rate": 66.7 },
                 "upcoming_session": {
                     "date": "2026-03-04", "start_time": "16:00:00", "end_time": "23:00:00",
-                    "location": "Room of 2026-03-04",
+                    "location": "Room of 2026-03-04 16:00",
                 },
             },
             {
@@ -123,9 +123,9 @@ async fn classes_are_of_units_convened_and_of_sessions_instructed_the_latest_fir
     let instructed = offer(app.unit_of(other.id).await, 2026, "S1", true).await;
     session(&app, instructed, "2026-03-04", "10:00", Some(convenor.id)).await;
     session(&app, instructed, "2026-03-11", "10:00", Some(convenor.id)).await;
-    session(&app, a26, "2026-03-11", "10:00", Some(convenor.id)).await;
+    session(&app, a26, "2026-03-12", "10:00", Some(convenor.id)).await;
     let off = offer(app.unit_of(other.id).await, 2026, "S1", true).await;
-    let off = session(&app, off, "2026-03-04", "10:00", Some(convenor.id)).await;
+    let off = session(&app, off, "2026-03-05", "10:00", Some(convenor.id)).await;
     run(&app.db, format!("update class_sessions set deleted_at = rule_now() where id = {off}")).await;
 
     let reply = convenor.get(TEACHING).await;

@@ -1,0 +1,363 @@
+//! Every SQL statement of attendance.
+
+use sqlx::{PgConnection, Postgres, QueryBuilder};
+
+use super::handlers::{AttendanceFields, AttendanceStatus};
+use super::summary::Attended;
+use crate::academic::semester::Semester;
+use crate::access::Reach;
+use crate::ids::Id;
+use crate::users::guardians;
+
+/// The columns of a record.
+pub(super) const SELECT: &str = "
+select a.id,
+       a.session_id as session,
+       a.student_id as student,
+       a.status,
+       a.marked_by_id as marked_by,
+       a.notes,
+       a.created_at,
+       a.updated_at,
+       a.created_by,
+       a.updated_by,
+       a.deleted_at,
+       a.is_deleted
+from attendance_records a
+join class_sessions s on s.id = a.session_id
+join offerings o on o.id = s.offering_id";
+
+/// Adds the condition that this reader may see the record `a`: with the reach `own` those of themselves and of classes
+/// that they instruct, with `own_units` those of units that they convene, with `children` those that a child lets
+/// them see.
+pub(super) fn push_visible(sql: &mut QueryBuilder<Postgres>, reader: Option<Id>, reach: Reach) {
+    if reach.is_all() {
+        return;
+    }
+    // All ways end in a column of `a`, and an array is computed once, so that its indexes serve.
+    sql.push(" and (false");
+    if reach.covers(Reach::OWN) {
+        sql.push(" or a.student_id = ").push_bind(reader);
+        sql.push(
+            " or a.session_id = any(array(select x.id
+                                            from class_sessions x
+                                           where x.deleted_at is null
+                                             and x.instructor_id = ",
+        );
+        sql.push_bind(reader).push("))");
+    }
+    if reach.covers(Reach::OWN_UNITS) {
+        sql.push(
+            " or a.session_id = any(array(select x.id
+                                            from class_sessions x
+                                            join offerings y on y.id = x.offering_id
+                                            join units z on z.id = y.unit_id
+                                           where z.convenor_id = ",
+        );
+        sql.push_bind(reader).push("))");
+    }
+    if reach.covers(Reach::CHILDREN) {
+        sql.push(" or ");
+        guardians::push_granted(sql, reader, "a.student_id", "attendance");
+    }
+    sql.push(")");
+}
+
+/// What somebody is to a class.
+pub(super) struct Teaching {
+    pub(super) instructs: bool,
+    pub(super) convenes: bool,
+}
+
+/// What this user is to a live class; none when there is no such class.
+pub(super) async fn teaching(tx: &mut PgConnection, session: Id, user: Id) -> sqlx::Result<Option<Teaching>> {
+    sqlx::query_as!(
+        Teaching,
+        r#"select s.instructor_id is not distinct from $2 as "instructs!",
+                  u.convenor_id is not distinct from $2 as "convenes!"
+             from class_sessions s
+             join offerings o on o.id = s.offering_id
+             join units u on u.id = o.unit_id
+            where s.id = $1
+              and s.deleted_at is null"#,
+        session.0,
+        user.0
+    )
+    .fetch_optional(tx)
+    .await
+}
+
+pub(super) async fn is_deleted(tx: &mut PgConnection, id: Id) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(r#"select is_deleted as "is_deleted!" from attendance_records where id = $1"#, id.0)
+        .fetch_one(tx)
+        .await
+}
+
+/// What decides whether a student can be marked in a class.
+pub(super) struct Standing {
+    pub(super) is_cancelled: bool,
+    pub(super) is_in_the_class: bool,
+}
+
+pub(super) async fn standing(tx: &mut PgConnection, session: Id, student: Id) -> sqlx::Result<Option<Standing>> {
+    sqlx::query_as!(
+        Standing,
+        r#"select s.status = 'cancelled' as "is_cancelled!",
+                  exists (select
+                            from enrollments e
+                           where e.offering_id = s.offering_id
+                             and e.student_id = $2
+                             and e.status in ('ENROLLED', 'COMPLETED', 'FAILED')
+                             and e.deleted_at is null) as "is_in_the_class!"
+             from class_sessions s
+            where s.id = $1"#,
+        session.0,
+        student.0
+    )
+    .fetch_optional(tx)
+    .await
+}
+
+pub(super) async fn add(tx: &mut PgConnection, author: Id, record: &AttendanceFields) -> sqlx::Result<Id> {
+    sqlx::query_scalar!(
+        r#"insert into attendance_records (session_id, student_id, status, notes, marked_by_id, created_by, updated_by)
+           values ($1, $2, $3, $4, $5, $5, $5)
+           returning id as "id: Id""#,
+        record.session as Option<Id>,
+        record.student as Option<Id>,
+        record.status as Option<AttendanceStatus>,
+        record.notes,
+        author.0
+    )
+    .fetch_one(tx)
+    .await
+}
+
+/// Writes status and notes, and returns the status before.
+pub(super) async fn replace(
+    tx: &mut PgConnection,
+    author: Id,
+    id: Id,
+    record: &AttendanceFields,
+) -> sqlx::Result<AttendanceStatus> {
+    sqlx::query_scalar!(
+        r#"update attendance_records a
+              set status = $2,
+                  notes = $3,
+                  marked_by_id = $4,
+                  updated_at = rule_now(),
+                  updated_by = $4
+             from (select id, status
+                     from attendance_records
+                    where id = $1) before
+            where a.id = before.id
+           returning before.status as "before: AttendanceStatus""#,
+        id.0,
+        record.status as Option<AttendanceStatus>,
+        record.notes,
+        author.0
+    )
+    .fetch_one(tx)
+    .await
+}
+
+/// Tells the workflows that listen for it who was present; where none listens, that is written too.
+pub(super) async fn announce(tx: &mut PgConnection, records: &[Id]) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into webhook_outbox (trigger_event, workflow_id, object_key, payload, state)
+         select 'attendance.marked',
+                f.id,
+                'attendance:' || a.id,
+                jsonb_build_object('student_id', a.student_id, 'student_email', p.email,
+                                   'student_name', trim(p.first_name || ' ' || p.last_name),
+                                   'attendance_status', a.status, 'session_id', s.id, 'offering_id', s.offering_id,
+                                   'unit_code', u.code, 'unit_name', u.name, 'event_date', s.date),
+                case when f.id is null then 'skipped' else 'pending' end
+           from attendance_records a
+           join users p on p.id = a.student_id
+           join class_sessions s on s.id = a.session_id
+           join offerings o on o.id = s.offering_id
+           join units u on u.id = o.unit_id
+           left join workflows f
+                  on f.trigger_event = 'attendance.marked'
+                 and f.is_active
+                 and f.deleted_at is null
+          where a.id = any($1)
+          order by a.id, f.id",
+        records as &[Id]
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// A class that is locked: nobody is marked in it for the first time meanwhile.
+pub(super) struct HeldClass {
+    pub(super) offering: Id,
+    pub(super) is_cancelled: bool,
+}
+
+/// Locks a live class.
+pub(super) async fn hold_class(tx: &mut PgConnection, session: Id) -> sqlx::Result<Option<HeldClass>> {
+    sqlx::query_as!(
+        HeldClass,
+        r#"select offering_id as "offering: Id",
+                  status = 'cancelled' as "is_cancelled!"
+             from class_sessions
+            where id = $1
+              and deleted_at is null
+              for no key update"#,
+        session.0
+    )
+    .fetch_optional(tx)
+    .await
+}
+
+/// The students who can be marked in the classes of an offering.
+pub(super) async fn class_of(tx: &mut PgConnection, offering: Id) -> sqlx::Result<Vec<Id>> {
+    sqlx::query_scalar!(
+        r#"select student_id as "student: Id"
+             from enrollments
+            where offering_id = $1
+              and status in ('ENROLLED', 'COMPLETED', 'FAILED')
+              and deleted_at is null
+            order by student_id"#,
+        offering.0
+    )
+    .fetch_all(tx)
+    .await
+}
+
+/// A record that is locked.
+pub(super) struct HeldRecord {
+    pub(super) id: Id,
+    pub(super) student: Id,
+    pub(super) status: AttendanceStatus,
+    pub(super) notes: String,
+}
+
+/// Locks all live records of a class.
+pub(super) async fn hold_records(tx: &mut PgConnection, session: Id) -> sqlx::Result<Vec<HeldRecord>> {
+    sqlx::query_as!(
+        HeldRecord,
+        r#"select id as "id: Id",
+                  student_id as "student: Id",
+                  status as "status: AttendanceStatus",
+                  notes
+             from attendance_records
+            where session_id = $1
+              and deleted_at is null
+            order by id
+              for no key update"#,
+        session.0
+    )
+    .fetch_all(tx)
+    .await
+}
+
+/// What a student's record becomes.
+pub(super) struct Marked {
+    pub(super) student: Id,
+    pub(super) status: AttendanceStatus,
+    pub(super) notes: String,
+}
+
+/// Writes records of a class that is locked, as are its records; returns which became whose.
+pub(super) async fn put(
+    tx: &mut PgConnection,
+    author: Id,
+    session: Id,
+    marks: &[&Marked],
+) -> sqlx::Result<Vec<(Id, Id)>> {
+    let students: Vec<i64> = marks.iter().map(|mark| mark.student.0).collect();
+    let statuses: Vec<&str> = marks.iter().map(|mark| mark.status.name()).collect();
+    let notes: Vec<&str> = marks.iter().map(|mark| mark.notes.as_str()).collect();
+    let rows = sqlx::query!(
+        r#"insert into attendance_records (session_id, student_id, status, notes, marked_by_id, created_by, updated_by)
+           select $1, mark.student, mark.status, mark.notes, $5, $5, $5
+             from unnest($2::bigint[], $3::text[], $4::text[]) mark (student, status, notes)
+            order by mark.student
+               on conflict (session_id, student_id) where deleted_at is null do update
+              set status = excluded.status,
+                  notes = excluded.notes,
+                  marked_by_id = excluded.marked_by_id,
+                  updated_at = rule_now(),
+                  updated_by = excluded.updated_by
+           returning id as "id: Id",
+                     student_id as "student: Id""#,
+        session.0,
+        &students,
+        statuses as _,
+        notes as _,
+        author.0
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.student, row.id)).collect())
+}
+
+/// Whether this is a student whom the viewer may see as a whole: by the grant that the student has given.
+pub(super) async fn has_granted(conn: &mut PgConnection, guardian: Option<Id>, student: Id) -> sqlx::Result<bool> {
+    let mut sql = QueryBuilder::<Postgres>::new("select exists (select from users p where p.id = ");
+    sql.push_bind(student).push(" and ");
+    guardians::push_granted(&mut sql, guardian, "p.id", "attendance");
+    sql.push(")").build_query_scalar().fetch_one(conn).await
+}
+
+pub(super) async fn is_student(conn: &mut PgConnection, user: Id) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (
+             select
+               from users
+              where id = $1
+                and user_type = 'student') as "is!""#,
+        user.0
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// How a student attended the offerings that they sit or sat in, the latest first; of units of this convenor alone, if
+/// one is named. Classes count once they have begun by the clock of `zone`.
+pub(super) async fn attended(
+    conn: &mut PgConnection,
+    student: Id,
+    convenor: Option<Id>,
+    zone: &str,
+) -> sqlx::Result<Vec<Attended>> {
+    sqlx::query_as!(
+        Attended,
+        r#"select o.id as "offering: Id",
+                  u.id as "unit: Id",
+                  u.code as unit_code,
+                  u.name as unit_name,
+                  o.year,
+                  o.semester as "semester: Semester",
+                  count(s.id)::int as "held!",
+                  (count(*) filter (where a.status = 'present'))::int as "present!",
+                  (count(*) filter (where a.status = 'late'))::int as "late!",
+                  (count(*) filter (where a.status = 'absent'))::int as "absent!",
+                  (count(*) filter (where a.status = 'excused'))::int as "excused!"
+             from enrollments e
+             join offerings o on o.id = e.offering_id
+             join units u on u.id = o.unit_id
+             left join class_sessions s on s.offering_id = o.id
+                                       and s.status = 'scheduled'
+                                       and s.deleted_at is null
+                                       and s.date + s.start_time <= (select rule_now() at time zone $3)
+             left join attendance_records a on a.session_id = s.id
+                                           and a.student_id = e.student_id
+                                           and a.deleted_at is null
+            where e.student_id = $1
+              and e.status in ('ENROLLED', 'COMPLETED', 'FAILED')
+              and e.deleted_at is null
+              and ($2::bigint is null or u.convenor_id = $2)
+            group by o.id, u.id
+            order by o.year desc, o.semester, u.code, o.id"#,
+        student.0,
+        convenor as Option<Id>,
+        zone
+    )
+    .fetch_all(conn)
+    .await
+}

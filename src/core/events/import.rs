@@ -1,0 +1,225 @@
+//! Many events at once: from a file, or from a workflow.
+
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use sqlx::PgConnection;
+use utoipa::ToSchema;
+
+use super::handlers::Event;
+use super::sheet::{self, Fault, MOST_ROWS, Row, Sheet};
+use super::store;
+use crate::access::{Actor, Viewer, may};
+use crate::app::AppState;
+use crate::audit;
+use crate::files::Upload;
+use crate::http::{
+    Answer, Created, Describe, Done, Faults, Notes, Posted, Problem, Resource, Schemas, flag, query_pairs,
+};
+use crate::ids::{Id, Moment};
+
+/// The most faults that one answer tells.
+const MOST_FAULTS: usize = 1000;
+
+/// `?partial=true`: rows that break a rule are left out instead of refusing all.
+pub(super) struct Partial(bool);
+
+/// What an import did.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct EventImport {
+    message: String,
+    created_count: usize,
+    error_count: usize,
+    events: Vec<EventMade>,
+    /// What was left out, with `?partial=true`.
+    errors: Vec<RowFault>,
+}
+
+/// What a batch did.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct EventBatch {
+    created_count: usize,
+    /// Those whose title and start an event had already.
+    skipped_count: usize,
+    error_count: usize,
+    created_events: Vec<EventMade>,
+    /// Null when nothing is wrong.
+    errors: Option<Vec<RowFault>>,
+}
+
+/// An event that was made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct EventMade {
+    id: Id,
+    title: String,
+    start: Moment,
+    visibility: String,
+}
+
+/// What is wrong with a row.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RowFault {
+    /// The place among the rows, from 1; the header is none.
+    row: usize,
+    /// The column.
+    field: String,
+    error: String,
+}
+
+impl From<&Fault> for RowFault {
+    fn from(Fault { row, field, error }: &Fault) -> Self {
+        Self { row: *row, field: field.clone(), error: error.clone() }
+    }
+}
+
+/// Events from a workflow: the columns of either shape of file, as JSON.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct Batch {
+    /// At most 20,000.
+    #[schema(value_type = Vec<Object>)]
+    events: Vec<Map<String, Value>>,
+}
+
+impl FromRequestParts<AppState> for Partial {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Parts, _: &AppState) -> Answer<Self> {
+        let (mut faults, mut partial) = (Faults::default(), false);
+        for (name, value) in query_pairs(head)?.iter().filter(|(name, _)| name == "partial") {
+            flag(&mut faults, name, value, &mut partial);
+        }
+        faults.check().map(|()| Self(partial))
+    }
+}
+
+impl Describe for Partial {
+    fn describe(notes: &mut Notes, _: &mut Schemas) {
+        let says = "Leaves out rows that break a rule instead of refusing all.";
+        notes.parameter("query", "partial", json!({ "type": "boolean" }), says);
+    }
+}
+
+/// `POST /import-csv/`
+pub(super) async fn import_csv(
+    actor: Actor<may::WriteEvents>,
+    State(app): State<AppState>,
+    Partial(partial): Partial,
+    upload: Upload,
+) -> Answer<Done<EventImport>> {
+    let file = upload.file("file").or_else(|_| upload.file("data"))?;
+    let sheet = sheet::of_csv(&file.field, &file.bytes)?;
+    if sheet.rows.is_empty() && sheet.faults.is_empty() {
+        return Err(Problem::invalid(file.field.clone(), "The file has no rows."));
+    }
+    let (actor, sheet) = (&actor, &sheet);
+    upload
+        .repeat
+        .once(&app, actor.id(), |tx, _| {
+            Box::pin(async move {
+                let (rows, faults) = known_units(tx, sheet).await?;
+                if !partial {
+                    refuse(&faults)?;
+                }
+                let events = make(tx, actor, &rows).await?;
+                Done::with(&EventImport {
+                    message: format!("{} events were created, {} left out.", events.len(), rejected(&faults)),
+                    created_count: events.len(),
+                    error_count: rejected(&faults),
+                    events,
+                    errors: faults.iter().take(MOST_FAULTS).map(RowFault::from).collect(),
+                })
+            })
+        })
+        .await
+}
+
+/// `POST /batch-create-webhook/`
+pub(super) async fn batch_create(
+    actor: Actor<may::AutomateEvents>,
+    State(app): State<AppState>,
+    Posted { body: Batch { events }, repeat }: Posted<Batch>,
+) -> Answer<Created<EventBatch>> {
+    if events.is_empty() || events.len() > MOST_ROWS {
+        return Err(Problem::invalid("events", format!("From 1 to {MOST_ROWS} events are expected.")));
+    }
+    let (actor, sheet) = (&actor, &sheet::of_json("events", &events)?);
+    repeat
+        .once(&app, actor.id(), |tx, _| {
+            Box::pin(async move {
+                let (rows, faults) = known_units(tx, sheet).await?;
+                let new = store::without_known(tx, &rows).await?;
+                let created_events = make(tx, actor, &new).await?;
+                let errors: Vec<RowFault> = faults.iter().take(MOST_FAULTS).map(RowFault::from).collect();
+                Created::with(&EventBatch {
+                    created_count: created_events.len(),
+                    skipped_count: rows.len() - new.len(),
+                    error_count: rejected(&faults),
+                    created_events,
+                    errors: Some(errors).filter(|errors| !errors.is_empty()),
+                })
+            })
+        })
+        .await
+}
+
+/// The rows whose unit there is, and all that is wrong with the others.
+async fn known_units<'a>(tx: &mut PgConnection, sheet: &'a Sheet) -> Answer<(Vec<&'a Row>, Vec<Fault>)> {
+    let wanted: Vec<Id> = sheet.rows.iter().filter_map(|row| row.related_unit).collect();
+    let unknown = store::unknown_units(tx, &wanted).await?;
+    let is_unknown = |row: &&Row| row.related_unit.is_some_and(|unit| unknown.contains(&unit));
+    let (lost, rows): (Vec<&Row>, Vec<&Row>) = sheet.rows.iter().partition(is_unknown);
+    let fault = |row: &Row| Fault {
+        row: row.number,
+        field: "related_unit_id".to_owned(),
+        error: format!("There is no unit with the id {}.", row.related_unit.unwrap_or_default()),
+    };
+    let mut faults: Vec<Fault> = sheet.faults.iter().cloned().chain(lost.into_iter().map(fault)).collect();
+    faults.sort_by_key(|fault| fault.row);
+    Ok((rows, faults))
+}
+
+/// How many rows the faults are of.
+fn rejected(faults: &[Fault]) -> usize {
+    let mut rows: Vec<usize> = faults.iter().map(|fault| fault.row).collect();
+    rows.dedup();
+    rows.len()
+}
+
+/// 400 that names every row and column, unless nothing is wrong.
+fn refuse(faults: &[Fault]) -> Answer<()> {
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let told: Vec<RowFault> = faults.iter().take(MOST_FAULTS).map(RowFault::from).collect();
+    let mut named = Faults::default();
+    for fault in &told {
+        named.add(format!("rows[{}].{}", fault.row, fault.field), fault.error.clone());
+    }
+    let says = format!("{} rows break a rule, so no event was created; see row_errors.", rejected(faults));
+    let problem = Problem::new(axum::http::StatusCode::BAD_REQUEST, "invalid", says)
+        .with("row_errors", serde_json::to_value(&told).map_err(Problem::internal)?);
+    named.refuse_with(problem)
+}
+
+/// Creates the events, each with its row in the audit log.
+async fn make(tx: &mut PgConnection, actor: &Viewer, rows: &[&Row]) -> Answer<Vec<EventMade>> {
+    let ids = store::add_rows(tx, actor.caller_id(), rows).await?;
+    let written = |row: &Row| {
+        json!({
+            "title": row.title, "start": row.start, "end": row.end, "description": row.description,
+            "location": row.location, "visibility": row.visibility,
+            "target_all_students": row.target_all_students, "related_unit": row.related_unit,
+        })
+    };
+    let changes: Vec<(Id, Value, Value)> =
+        ids.iter().zip(rows).map(|(id, row)| (*id, Value::Null, written(row))).collect();
+    audit::record_all(tx, actor, "create", Event::NAME, &changes).await?;
+    let made = |(id, row): (Id, &&Row)| EventMade {
+        id,
+        title: row.title.clone(),
+        start: row.start,
+        visibility: row.visibility.clone(),
+    };
+    Ok(ids.into_iter().zip(rows).map(made).collect())
+}

@@ -1,0 +1,66 @@
+//! The files of tickets: private, fetched by signed links.
+
+use std::sync::{Mutex, PoisonError};
+
+use axum::extract::State;
+use serde_json::json;
+use sqlx::PgConnection;
+
+use super::handlers::{FileRow, Ticket, TicketFile, TicketRow};
+use super::{notices, store};
+use crate::access::{Actor, may};
+use crate::app::AppState;
+use crate::audit;
+use crate::files::{Accepts, Stored, Upload};
+use crate::http::{Answer, Created, PathId, Problem, Resource, Sight, Target, Writable, find};
+use crate::ids::Id;
+
+/// The most files of a ticket.
+const MOST: usize = 20;
+
+/// `POST /{id}/files/`
+pub(super) async fn add(
+    actor: Actor<may::WriteTickets>,
+    State(app): State<AppState>,
+    PathId(id): PathId,
+    upload: Upload,
+) -> Answer<Created<TicketFile>> {
+    let file = app.files.accept(upload.file("file")?, Accepts::Documents).await?;
+    // The bytes stay only when their row does.
+    let written: Mutex<Option<Stored>> = Mutex::new(None);
+    let (app, actor, file, slot) = (&app, &actor, &file, &written);
+    let created = upload
+        .repeat
+        .write(
+            app,
+            Some(actor.id()),
+            |tx, _| Box::pin(async move { writable(tx, actor, id).await.map(|_| ()) }),
+            |tx, _| {
+                Box::pin(async move {
+                    store::lock(tx, id).await?;
+                    let row = writable(tx, actor, id).await?;
+                    if row.files.len() >= MOST {
+                        return Err(Problem::conflict("too_many_files", format!("A ticket has at most {MOST} files.")));
+                    }
+                    let stored = app.files.put(tx, actor.id(), file, false).await?;
+                    let added: FileRow = store::add_file(tx, actor.id(), id, stored.id).await?;
+                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(stored);
+                    let after = json!({ "file": added.id, "name": added.name });
+                    audit::record(tx, actor, "add_file", Ticket::NAME, Some(id), &json!({}), &after).await?;
+                    notices::of_file(tx, actor.id(), &row).await?;
+                    Created::with(&added.seen(actor))
+                })
+            },
+        )
+        .await?;
+    if let Some(stored) = written.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        stored.keep();
+    }
+    Ok(created)
+}
+
+async fn writable(tx: &mut PgConnection, actor: &Actor<may::WriteTickets>, id: Id) -> Answer<TicketRow> {
+    let row = find::<Ticket>(tx, actor, id, Sight::Visible).await?;
+    Ticket::allowed(tx, actor, Target::Row(&row)).await?;
+    Ok(row)
+}

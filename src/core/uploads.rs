@@ -1,0 +1,44 @@
+//! How a thing is made that is a public file.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::access::Actor;
+use crate::app::AppState;
+use crate::files::{Accepts, Stored, Upload};
+use crate::http::{self, Answer, Created, Target, Writable};
+use crate::ids::Id;
+
+/// Stores the file of `upload` and makes an `R` with it, in one transaction; `fields` are those of an `R` with this file.
+pub(super) async fn create<R: Writable>(
+    app: &AppState,
+    actor: &Actor<R::Write>,
+    upload: &Upload,
+    fields: impl Fn(Option<Id>) -> R::Fields + Send + Sync,
+) -> Answer<Created<R::Shown>> {
+    let file = app.files.accept(upload.file("file")?, Accepts::Documents).await?;
+    // The bytes stay only when their row does.
+    let written: Mutex<Option<Stored>> = Mutex::new(None);
+    let without = fields(None);
+    let (file, slot, fields, without) = (&file, &written, &fields, &without);
+    let created = upload
+        .repeat
+        .write(
+            app,
+            Some(actor.id()),
+            |tx, _| Box::pin(R::allowed(tx, actor, Target::New(without))),
+            |tx, _| {
+                Box::pin(async move {
+                    let stored = app.files.put(tx, actor.id(), file, true).await?;
+                    let fields = fields(Some(stored.id));
+                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(stored);
+                    let row = http::insert::<R>(tx, actor, &fields).await?;
+                    Created::with(&R::shown(row, actor))
+                })
+            },
+        )
+        .await?;
+    if let Some(stored) = written.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        stored.keep();
+    }
+    Ok(created)
+}
