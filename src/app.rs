@@ -44,6 +44,8 @@ pub struct Parts {
     pub links: Arc<Links>,
     /// Whether the database answers.
     pub database: Database,
+    /// Who listens for notifications.
+    pub streams: core::notifications::Streams,
     /// The OpenAPI document.
     pub openapi: LazyLock<serde_json::Value>,
 }
@@ -69,6 +71,7 @@ impl AppState {
             files,
             links: Arc::new(Links::new(&config.secret_key)),
             database: Database::default(),
+            streams: core::notifications::Streams::default(),
             // Large, and most processes are never asked for it.
             openapi: LazyLock::new(|| http::openapi::document(&routes())),
             config,

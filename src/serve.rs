@@ -32,6 +32,10 @@ impl Default for Limits {
     }
 }
 
+/// With every request: tells that the server stops, for answers that would not end by themselves.
+#[derive(Debug, Clone)]
+pub struct Stopping(pub CancellationToken);
+
 /// Serves until `stop`, then stops accepting and waits at most `limits.drain` for open requests.
 ///
 /// HTTP/1.1 alone: telling the version apart would read from the client without a time-out, and nginx in front speaks
@@ -54,7 +58,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let connection = connection(stream, peer, router.clone(), limits.head);
+        let connection = connection(stream, peer, router.clone(), limits.head, Stopping(stop.clone()));
         let watched = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = watched.await {
@@ -75,6 +79,7 @@ fn connection(
     peer: SocketAddr,
     router: Router,
     head: Duration,
+    stopping: Stopping,
 ) -> http1::Connection<
     TokioIo<TcpStream>,
     impl hyper::service::HttpService<
@@ -91,6 +96,7 @@ fn connection(
     let service = router.map_request(move |request: hyper::Request<hyper::body::Incoming>| {
         let mut request: Request = request.map(axum::body::Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(stopping.clone());
         request
     });
     http1::Builder::new()

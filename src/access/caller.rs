@@ -266,6 +266,40 @@ fn bearer(head: &Parts) -> Answer<Option<String>> {
     token.filter(|token| !token.is_empty()).map(Some).ok_or_else(Problem::bad_token)
 }
 
+/// What an active person is and may do, for what is asked in their name without a session; `None` for anybody else.
+///
+/// # Errors
+/// The database's failure.
+pub(crate) async fn standing(conn: &mut PgConnection, person: Id) -> Answer<Option<(UserType, Grants)>> {
+    let found = sqlx::query!(
+        r#"select u.user_type as "user_type: UserType",
+                  u.is_staff,
+                  u.is_superuser,
+                  (select coalesce(array_agg(granted), '{}')
+                     from user_roles ur
+                     join roles r on r.id = ur.role_id
+                    cross join unnest(r.permissions) granted
+                    where ur.user_id = u.id
+                      and ur.deleted_at is null
+                      and r.deleted_at is null
+                      and (ur.valid_from is null or ur.valid_from <= rule_now())
+                      and (ur.valid_until is null or ur.valid_until > rule_now())) as "granted!"
+             from users u
+            where u.id = $1
+              and u.is_active"#,
+        person.0
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(found.map(|found| {
+        let mut grants = Grants::of(found.user_type, found.is_staff, found.is_superuser);
+        for spelt in &found.granted {
+            grants.add_named(spelt);
+        }
+        (found.user_type, grants)
+    }))
+}
+
 async fn known(app: &AppState, conn: &mut PgConnection, token: &str) -> Answer<Caller> {
     let claims = app.tokens.access(token, app.clock.now())?;
     let found = sqlx::query!(

@@ -9,5 +9,6 @@ mod permission;
 pub mod throttle;
 pub mod tokens;
 
+pub(crate) use caller::standing;
 pub use caller::{Access, Actor, Caller, Public, Viewer, Visitor};
 pub use permission::{Grants, Need, Permission, Reach, UserType, may, parse};

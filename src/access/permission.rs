@@ -187,6 +187,8 @@ permissions! {
     WriteAttendance = "attendance.write",
     /// See one's own notifications.
     ReadNotifications = "notifications.read",
+    /// Make and revoke the link to one's own calendar feed.
+    ManageCalendarLink = "calendar.link",
     /// See events: those that concern one, or all.
     ReadEvents = "events.read",
     /// Create and edit events.
@@ -219,6 +221,14 @@ permissions! {
     WriteResources = "resources.write",
     /// Add and delete media.
     WriteMedia = "media.write",
+    /// Write forms.
+    WriteForms = "forms.write",
+    /// See forms that are not active.
+    ReadInactiveForms = "forms.read_inactive",
+    /// See what was sent in with forms; one's own is what one sent.
+    ReadSubmissions = "submissions.read",
+    /// Send in forms; with all also delete what was sent in.
+    WriteSubmissions = "submissions.write",
     /// List deleted rows and restore them.
     RestoreDeleted = "deleted.restore",
 }
@@ -332,7 +342,10 @@ fn of_user_type(permission: Permission, user_type: UserType) -> Reach {
     use UserType::{Admin, Auditor, Parent, Staff, Student, UnitConvenor};
 
     match (permission, user_type) {
-        (P::EditProfile | P::ReadNotifications | P::EditNotifications | P::CreateTickets, _) => Reach::OWN,
+        (
+            P::EditProfile | P::ReadNotifications | P::EditNotifications | P::CreateTickets | P::ManageCalendarLink,
+            _,
+        ) => Reach::OWN,
         (P::ReadTeaching, UnitConvenor | Staff | Auditor | Admin) => Reach::OWN,
         (P::ReadTeaching, Student | Parent) => Reach::NONE,
         (_, Admin) => Reach::ALL,
@@ -422,6 +435,14 @@ fn of_user_type(permission: Permission, user_type: UserType) -> Reach {
         (P::ReadUnpublishedPages, Student | Parent) => Reach::NONE,
         (P::WritePages | P::WriteResources | P::WriteMedia, UnitConvenor | Staff) => Reach::ALL,
         (P::WritePages | P::WriteResources | P::WriteMedia, Student | Parent | Auditor) => Reach::NONE,
+
+        (P::WriteForms, UnitConvenor | Staff) => Reach::ALL,
+        (P::WriteForms, Student | Parent | Auditor) => Reach::NONE,
+        (P::ReadInactiveForms, UnitConvenor | Staff | Auditor) => Reach::ALL,
+        (P::ReadInactiveForms, Student | Parent) => Reach::NONE,
+        (P::ReadSubmissions, Staff | Auditor) => Reach::ALL,
+        (P::ReadSubmissions, Student | Parent | UnitConvenor) => Reach::OWN,
+        (P::WriteSubmissions, Student | Parent | UnitConvenor | Staff | Auditor) => Reach::OWN,
 
         (
             P::ReadPrivate | P::ManageUsers | P::ManageRoles | P::DeleteEnrollments | P::RestoreDeleted,

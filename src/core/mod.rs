@@ -1,9 +1,9 @@
-//! What happens around teaching: classes and who came to them, events, notifications, tickets, pages, files for
+//! What happens around teaching: classes and who came to them, events, forms, notifications, tickets, pages, files for
 //! everybody.
 //!
 //! Owns `class_sessions`, `attendance_records`, `events` with `event_attendees`, `event_target_*` and
-//! `event_dismissals`, `notifications`, `tickets`, `ticket_comments`, `ticket_files`, `pages`, `resources` and
-//! `media_assets`. What always holds, and where it is kept:
+//! `event_dismissals`, `forms` with `form_versions` and `form_submissions`, `notifications`, `tickets`,
+//! `ticket_comments`, `ticket_files`, `pages`, `resources`, `media_assets` and `calendar_links`. What always holds, and where it is kept:
 //!
 //! - no two classes that take place share a room or an instructor at one time, also when requests race:
 //!   `sessions::clashes`, behind it the constraints `class_sessions_share_no_room` and
@@ -15,13 +15,17 @@
 //! - who submitted a ticket never sees the internal notes on it: [`ticket_comments`];
 //! - a live ticket, page or resource refers to live units and offerings only: `Faults::refers`, and the deletes of these
 //!   count them;
+//! - what was sent in fits the version of the form that it names: `forms::submissions`, behind it the constraint
+//!   `form_submissions_pin_a_version`; a version is never changed: `forms::store` only adds them;
 //! - whoever is concerned is told in the transaction of the cause: [`notifications`].
 //!
 //! Lock order: comment, ticket, unit, offering, user; and for classes the record of a student, the class, its offering, its instructor, its room. Marking a whole class
 //! holds the class first and then the records, so nothing that holds a live record waits for its class.
 
 pub mod attendance;
+pub mod calendar;
 pub mod events;
+pub mod forms;
 pub mod media;
 pub mod notifications;
 pub mod pages;
@@ -38,10 +42,12 @@ pub fn routes() -> Routes {
     sessions::routes()
         .and(attendance::routes())
         .and(events::routes())
+        .and(forms::routes())
         .and(notifications::routes())
         .and(tickets::routes())
         .and(ticket_comments::routes())
         .and(pages::routes())
         .and(resources::routes())
         .and(media::routes())
+        .and(calendar::routes())
 }

@@ -131,7 +131,7 @@ impl Kept for NoContent {
 }
 
 /// The strong entity tag of a body.
-pub(super) fn etag(body: &[u8]) -> String {
+pub(crate) fn etag(body: &[u8]) -> String {
     let hash = digest::digest(&digest::SHA256, body);
     let half = hash.as_ref().get(..16).unwrap_or_default();
     format!("\"{}\"", BASE64_URL_SAFE_NO_PAD.encode(half))

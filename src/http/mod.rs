@@ -15,6 +15,7 @@ mod repeat;
 mod routes;
 mod verbs;
 
+pub(crate) use answer::etag;
 pub use answer::{Accepted, Created, Done, IfMatch, Kept, NoContent, Shown, not_modified};
 pub use body::{Bare, Changes, Json, Optional, PathId, Posted, typed};
 pub(crate) use body::{path_text, too_large};

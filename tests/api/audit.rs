@@ -109,6 +109,12 @@ async fn resources(app: &TestApp) -> Vec<Resource> {
             ("content", json!("Later")),
         ),
         resource(
+            "/api/core/forms/",
+            "form",
+            json!({ "name": "Excursion", "slug": "excursion", "schema": { "type": "object" } }),
+            ("name", json!("Trip")),
+        ),
+        resource(
             "/api/users/roles/",
             "role",
             json!({ "name": "Librarian", "permissions": ["courses.write"] }),
@@ -208,6 +214,8 @@ async fn every_write_of_every_resource_leaves_one_row_and_a_refusal_none() {
     drive_notifications(&mut watch, &app).await;
     drive_tickets(&mut watch, &app, &admin).await;
     drive_library(&mut watch, &app, &admin).await;
+    drive_submissions(&mut watch, &admin).await;
+    drive_calendar_links(&mut watch, &app).await;
     drive_the_rest(&mut watch, &app).await;
 
     // Those that read, write no resource, or are the whole point of another test.
@@ -500,6 +508,46 @@ async fn drive_library(watch: &mut Watch<'_>, app: &TestApp, admin: &Person) {
         admin.post_bare(&format!("{one}restore/")).await.expect(200);
         watch.follow((Method::POST, &path("restore/")), who, "restore", of).await;
     }
+}
+
+/// What is sent in with forms.
+async fn drive_submissions(watch: &mut Watch<'_>, admin: &Person) {
+    let (forms, base) = ("/api/core/forms/", "/api/core/submissions/");
+    let form = admin.post(forms, &json!({ "name": "F", "slug": "f", "schema": { "type": "integer" } })).await;
+    let form = Id(form.expect(201)["id"].as_i64().unwrap());
+    watch.follow((Method::POST, forms), Some(admin.id), "create", ("form", form)).await;
+    watch.refused(admin.post(base, &json!({ "form": form, "data": "one" })).await, 400).await;
+    let sent = admin.post(base, &json!({ "form": form, "data": 1 })).await;
+    let of = ("submission", Id(sent.expect(201)["id"].as_i64().unwrap()));
+    let details = watch.follow((Method::POST, base), Some(admin.id), "create", of).await;
+    assert_eq!(details, json!({ "changes": { "form": { "before": null, "after": form } } }), "the data are not logged");
+    let (one, path) = (format!("{base}{}/", of.1), "/api/core/submissions/{id}/");
+    admin.delete(&one).await.expect(204);
+    watch.follow((Method::DELETE, path), Some(admin.id), "delete", of).await;
+    admin.post_bare(&format!("{one}restore/")).await.expect(200);
+    watch.follow((Method::POST, &format!("{path}restore/")), Some(admin.id), "restore", of).await;
+}
+
+/// A calendar link is made and revoked; its secret is nowhere in the log.
+async fn drive_calendar_links(watch: &mut Watch<'_>, app: &TestApp) {
+    let (path, ann) = ("/api/core/calendar-link/", app.student().await);
+    let newest = async || {
+        let sql = sqlx::query_scalar!(r#"select max(id) as "id!" from calendar_links"#);
+        Id(sql.fetch_one(&app.db).await.unwrap())
+    };
+    watch.refused(ann.delete(path).await, 404).await;
+    for _ in 0..2 {
+        let made = ann.post_bare(path).await;
+        let url = made.expect(201)["url"].as_str().unwrap().to_owned();
+        let of = ("calendar_link", newest().await);
+        let details = watch.follow((Method::POST, path), Some(ann.id), "create", of).await;
+        assert_eq!(details, json!({}));
+        app.anonymous().get(&url).await.expect(200);
+        assert!(watch.new_entries().await.is_empty(), "to read the feed is no write");
+    }
+    ann.delete(path).await.expect(204);
+    let of = ("calendar_link", newest().await);
+    watch.follow((Method::DELETE, path), Some(ann.id), "revoke", of).await;
 }
 
 /// The writes that are their own.

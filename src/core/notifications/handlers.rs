@@ -27,6 +27,13 @@ pub struct Notification {
     updated_at: Moment,
 }
 
+impl Notification {
+    /// Its id.
+    pub(super) fn id(&self) -> Id {
+        self.id
+    }
+}
+
 impl Resource for Notification {
     type Row = Self;
     type Shown = Self;

@@ -7,11 +7,13 @@ mod handlers;
 mod mark;
 mod send;
 mod store;
+mod stream;
 
 use crate::http::{Routes, list, show};
 
 pub use handlers::Notification;
 pub(crate) use store::{Digest, Notice, keep_digest, tell};
+pub use stream::Streams;
 
 /// The endpoints of this resource.
 pub(super) fn routes() -> Routes {
@@ -20,6 +22,7 @@ pub(super) fn routes() -> Routes {
         .post("/", send::send, "Notifies somebody; students and parents write to staff, convenors and administrators.")
         .get("/unread-count/", mark::unread_count, "Counts the caller's unread notifications.")
         .post("/mark-all-read/", mark::mark_all_read, "Marks all of the caller's notifications as read.")
+        .get("/stream/", stream::stream, "Sends the caller's notifications as they come, by server-sent events.")
         .get("/{id}/", show::<Notification>, "Shows a notification of the caller's.")
         .put("/{id}/", mark::replace, "Marks a notification of the caller's as read or unread.")
         .patch("/{id}/", mark::change, "Marks a notification of the caller's as read or unread.")

@@ -1,8 +1,10 @@
 //! Every SQL statement of notifications.
 
-use sqlx::{PgConnection, PgExecutor};
+use sqlx::{FromRow, PgConnection, PgExecutor, QueryBuilder};
 
+use super::handlers::Notification;
 use super::send::NewNotification;
+use super::stream::{Asking, BATCH, Position, Seen};
 use crate::ids::Id;
 
 /// The columns of a notification.
@@ -272,4 +274,87 @@ pub(super) async fn remove(tx: &mut PgConnection, author: Id, id: Id) -> sqlx::R
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// What can be seen now. Transactions before its `from` have all ended, so that nothing more can come of them.
+pub(super) async fn now(conn: &mut PgConnection) -> sqlx::Result<Seen> {
+    let snapshot = sqlx::query!(
+        r#"select snapshot::text as "text!",
+                  pg_snapshot_xmin(snapshot)::text as "from!",
+                  pg_snapshot_xmax(snapshot)::text as "until!"
+             from pg_current_snapshot() snapshot"#
+    );
+    let snapshot = snapshot.fetch_one(conn).await?;
+    Ok(Seen { from: number(&snapshot.from)?, until: number(&snapshot.until)?, snapshot: snapshot.text })
+}
+
+fn number(transaction: &str) -> sqlx::Result<u64> {
+    transaction.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))
+}
+
+/// Those of the sessions that are live and whose owners are active.
+pub(super) async fn live(conn: &mut PgConnection, sessions: &[Id]) -> sqlx::Result<Vec<Id>> {
+    sqlx::query_scalar!(
+        r#"select s.id as "id: Id"
+             from sessions s
+             join users u on u.id = s.user_id
+            where s.id = any($1)
+              and s.revoked_at is null
+              and s.expires_at > rule_now()
+              and u.is_active"#,
+        sessions as _
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// A notification for a listener.
+#[derive(FromRow)]
+pub(super) struct Heard {
+    pub(super) listener: i64,
+    position: String,
+    #[sqlx(flatten)]
+    pub(super) notification: Notification,
+}
+
+impl Heard {
+    /// The transaction that told it.
+    pub(super) fn transaction(&self) -> sqlx::Result<u64> {
+        number(&self.position)
+    }
+}
+
+/// What was told to these listeners after each one's position and before `until`, in its order; at most a batch each.
+pub(super) async fn heard(conn: &mut PgConnection, asking: &[Asking], until: Position) -> sqlx::Result<Vec<Heard>> {
+    let numbers: Vec<i64> = asking.iter().map(|one| one.listener).collect();
+    let people: Vec<i64> = asking.iter().map(|one| one.person.0).collect();
+    let transactions: Vec<String> = asking.iter().map(|one| one.after.transaction.to_string()).collect();
+    let ids: Vec<i64> = asking.iter().map(|one| one.after.id).collect();
+    let seen: Vec<Option<&str>> = asking.iter().map(|one| one.seen.as_ref().map(|seen| &*seen.snapshot)).collect();
+    let mut sql = QueryBuilder::new("select w.listener, told.* from unnest(");
+    sql.push_bind(numbers).push(", ").push_bind(people).push(", ").push_bind(transactions).push(", ").push_bind(ids);
+    sql.push(", ").push_bind(seen);
+    sql.push(
+        ") as w (listener, person, position, id, seen)
+         cross join lateral (select n.position::text as position,
+                                    n.id,
+                                    n.recipient_id as recipient,
+                                    n.actor_id as actor,
+                                    n.verb,
+                                    n.description,
+                                    n.target_content_type,
+                                    n.target_object_id,
+                                    n.unread,
+                                    n.created_at,
+                                    n.updated_at
+                               from notifications n
+                              where n.recipient_id = w.person
+                                and (n.position, n.id) > (w.position::xid8, w.id)
+                                and (w.seen is null or not pg_visible_in_snapshot(n.position, w.seen::pg_snapshot))
+                                and n.position < ",
+    );
+    sql.push_bind(until.transaction.to_string());
+    sql.push("::xid8 and n.deleted_at is null order by n.position, n.id limit ");
+    sql.push_bind(i64::from(BATCH)).push(") told order by w.listener, told.position::xid8, told.id");
+    sql.build_query_as().fetch_all(conn).await
 }

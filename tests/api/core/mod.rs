@@ -1,12 +1,16 @@
 //! What happens around teaching.
 
 mod attendance;
+mod calendar;
 mod event_imports;
 mod events;
+mod forms;
 mod library;
+mod lists;
 mod notifications;
 mod pages;
 mod sessions;
+mod stream;
 mod tickets;
 
 use serde_json::{Value, json};
