@@ -122,6 +122,7 @@ async fn call(
         ids.extend(store::put(tx, actor.id(), session, &changes).await?);
     }
     let mut present = Vec::new();
+    let (mut created, mut updated) = (Vec::new(), Vec::new());
     for mark in changes {
         let Some(id) = ids.get(&mark.student).copied() else { continue };
         let before = held.get(&mark.student);
@@ -129,11 +130,14 @@ async fn call(
             present.push(id);
         }
         let json_of = |status: AttendanceStatus, notes: &str| json!({ "session": session, "student": mark.student, "status": status, "notes": notes });
-        let was = before.map_or(Value::Null, |before| json_of(before.status, &before.notes));
-        let action = if before.is_some() { "update" } else { "create" };
         let is = json_of(mark.status, &mark.notes);
-        audit::record(tx, actor, action, AttendanceRecord::NAME, Some(id), &was, &is).await?;
+        match before {
+            Some(before) => updated.push((id, json_of(before.status, &before.notes), is)),
+            None => created.push((id, Value::Null, is)),
+        }
     }
+    audit::record_all(tx, actor, "create", AttendanceRecord::NAME, &created).await?;
+    audit::record_all(tx, actor, "update", AttendanceRecord::NAME, &updated).await?;
     if !present.is_empty() {
         store::announce(tx, &present).await?;
     }

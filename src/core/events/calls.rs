@@ -12,7 +12,7 @@ use crate::audit;
 use crate::db::{self, Reading};
 use crate::http::{
     self, Answer, Asked, Bare, Changes, Describe, Done, Faults, Filter, IfMatch, Kind, Listed, NoContent, Notes,
-    PathId, Problem, Resource, Schemas, Shown, Sight, find, flag, query_pairs,
+    PathId, Problem, Resource, Schemas, Shown, Sight, Writable, find, flag, query_pairs,
 };
 use crate::ids::Id;
 use crate::users::accounts::{Student, User};
@@ -77,8 +77,8 @@ pub(super) async fn change(
     changes: Changes<super::EventFields>,
 ) -> Answer<Shown<Event>> {
     let Some(dismissed) = changes.only("dismissed") else {
-        let conn = &mut *app.db.acquire().await?;
-        find::<Event>(conn, &actor, id, Sight::Visible).await?;
+        // What one may not see is absent, whether or not one may edit; this session goes back before the change takes one.
+        find::<Event>(&mut *app.db.acquire().await?, &actor, id, Sight::Visible).await?;
         return http::change::<Event>(actor.require()?, State(app), PathId(id), condition, changes).await;
     };
     let dismissed =
@@ -103,15 +103,26 @@ pub(super) async fn remove(
     PathId(id): PathId,
     condition: IfMatch,
 ) -> Answer<NoContent> {
-    if !actor.scope().is_all() {
-        let conn = &mut *app.db.acquire().await?;
-        let row = find::<Event>(conn, &actor, id, Sight::Visible).await?;
-        let own = actor.scope().covers(Reach::OWN) && row.created_by() == Some(actor.id());
-        if !(own || actor.scope().covers(Reach::OWN_UNITS) && store::is_of_unit_of(conn, id, actor.id()).await?) {
-            return Err(Problem::forbidden("Only who created the event, the unit's convenor and staff may delete it."));
-        }
-    }
-    http::remove::<Event>(actor.require()?, State(app), PathId(id), condition).await
+    let (writer, scope, condition) = (&actor.require::<may::WriteEvents>()?, actor.scope(), &condition);
+    db::write(&app.db, |tx, _| {
+        Box::pin(async move {
+            let row = http::locked::<Event>(tx, writer, id, condition).await?;
+            let own = scope.covers(Reach::OWN) && row.created_by() == Some(writer.id());
+            if !(scope.is_all()
+                || own
+                || scope.covers(Reach::OWN_UNITS) && store::is_of_unit_of(tx, id, writer.id()).await?)
+            {
+                return Err(Problem::forbidden(
+                    "Only who created the event, the unit's convenor and staff may delete it.",
+                ));
+            }
+            http::set_deleted::<Event>(tx, writer, id, true).await?;
+            let before = serde_json::to_value(Event::fields(&row)).map_err(Problem::internal)?;
+            audit::record(tx, writer, "delete", Event::NAME, Some(id), &before, &Value::Null).await?;
+            Ok(NoContent)
+        })
+    })
+    .await
 }
 
 /// `GET /{id}/targeted_students/`

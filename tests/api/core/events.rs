@@ -393,3 +393,24 @@ async fn a_list_is_narrowed_searched_and_paged() {
     .await;
     whole(&found, &ids);
 }
+
+#[tokio::test]
+async fn a_change_takes_one_session_of_the_database_and_leaves_the_other() {
+    let app = TestApp::with(&[("DB_POOL_SIZE", "2"), ("DB_ACQUIRE_TIMEOUT", "1s")]).await;
+    let (staff, convenor) = (app.staff().await, app.convenor().await);
+    let path = at(EVENTS, id_of(&convenor.post(EVENTS, &body()).await));
+    let title = json!({ "title": "Other" });
+    for change in ["patch", "delete"] {
+        let mut halfway = app.transaction().await;
+        run(&mut *halfway, "select id from events for update").await;
+        let (changed, ()) = tokio::join!(
+            async { if change == "patch" { staff.patch(&path, &title).await } else { convenor.delete(&path).await } },
+            async {
+                app.until_someone_waits().await;
+                staff.get(&path).await.expect(200);
+                halfway.commit().await.unwrap();
+            }
+        );
+        assert!(changed.status.is_success(), "{change}: {}", changed.body);
+    }
+}
