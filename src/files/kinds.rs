@@ -16,6 +16,8 @@ pub(crate) struct Kind {
     pub(crate) ending: &'static str,
 }
 
+const PDF: &str = "application/pdf";
+
 const IMAGES: &[Kind] = &[
     Kind { media_type: "image/png", ending: "png" },
     Kind { media_type: "image/jpeg", ending: "jpg" },
@@ -24,7 +26,7 @@ const IMAGES: &[Kind] = &[
 ];
 
 const DOCUMENTS: &[Kind] = &[
-    Kind { media_type: "application/pdf", ending: "pdf" },
+    Kind { media_type: PDF, ending: "pdf" },
     Kind { media_type: "application/zip", ending: "zip" },
     Kind { media_type: "application/msword", ending: "doc" },
     Kind { media_type: "application/vnd.ms-excel", ending: "xls" },
@@ -54,7 +56,9 @@ impl Accepts {
             Self::Images => &[IMAGES],
             Self::Documents => &[IMAGES, DOCUMENTS],
         };
-        if let Some(found) = infer::get(bytes) {
+        // It finds a PDF also where one begins further on, behind anything else.
+        let found = infer::get(bytes).filter(|found| found.mime_type() != PDF || bytes.starts_with(b"%PDF-"));
+        if let Some(found) = found {
             return known
                 .iter()
                 .flat_map(|kinds| kinds.iter())
@@ -65,18 +69,21 @@ impl Accepts {
     }
 }
 
-/// Plain text: UTF-8 without control characters, and nothing that a browser could take for a page.
+/// Plain text: UTF-8 without control characters, and nothing that a browser could take for a page or a shell for a script.
 fn is_text(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
     let plain = !text.is_empty() && text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t'));
+    let start = text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+    let is_tag = |rest: &str| rest.starts_with(|c: char| c.is_ascii_alphabetic() || "!?/".contains(c));
+    let begins_as_code = start.starts_with("#!") || start.strip_prefix('<').is_some_and(is_tag);
     let lower = text.chars().take(1024).collect::<String>().to_ascii_lowercase();
     let markup = ["<!doctype", "<html", "<script", "<svg", "<?xml", "<body", "<iframe"];
-    plain && !markup.iter().any(|sign| lower.contains(sign))
+    plain && !begins_as_code && !markup.iter().any(|sign| lower.contains(sign))
 }
 
 /// Whether a browser may show it in place; all else is offered for saving.
 pub(crate) fn may_be_shown(media_type: &str) -> bool {
-    media_type == "application/pdf" || IMAGES.iter().any(|kind| kind.media_type == media_type)
+    media_type == PDF || IMAGES.iter().any(|kind| kind.media_type == media_type)
 }
 
 /// The media type of a public file, by the ending that we gave it.

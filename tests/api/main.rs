@@ -29,4 +29,5 @@ mod files;
 mod migrations;
 mod openapi;
 mod support;
+mod uploads;
 mod users;

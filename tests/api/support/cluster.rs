@@ -32,7 +32,11 @@ const ROOM_KIB: u64 = 2 * 1024 * 1024;
 /// The runtime of all that outlives a test: servers that drain, databases that are dropped.
 pub(super) fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(|| Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap())
+    RUNTIME.get_or_init(|| {
+        // As `main` does, for the clients of the tests and of the servers alike.
+        rustls::crypto::aws_lc_rs::default_provider().install_default().unwrap();
+        Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+    })
 }
 
 /// The server that the databases are on.

@@ -49,6 +49,7 @@
 
 pub(crate) mod app;
 mod cluster;
+pub(crate) mod corpus;
 pub(crate) mod fixtures;
 mod golden;
 pub(crate) mod people;

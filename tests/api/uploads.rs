@@ -1,0 +1,294 @@
+//! Everything that somebody may send, to every route that takes a file: what is taken, where it lies, how it is served.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use axum::http::Method;
+use serde_json::json;
+use swincms::ids::Id;
+
+use crate::support::corpus::{TRACES, corpus, multipart, names, png};
+use crate::support::{Person, Reply, TestApp};
+
+const FORM: &str = "multipart/form-data; boundary=limit";
+
+/// A route that keeps a file.
+struct Route {
+    path: &'static str,
+    /// Whether it takes documents, or pictures alone.
+    documents: bool,
+    /// Whether everybody may fetch what was sent, below `/media/`.
+    public: bool,
+    status: u16,
+    /// The field of the answer with the file's address.
+    address: &'static str,
+}
+
+const PICTURE: Route = Route {
+    path: "/api/users/users/me/profile_image/",
+    documents: false,
+    public: true,
+    status: 200,
+    address: "profile_image",
+};
+const TICKET: Route =
+    Route { path: "/api/core/tickets/{id}/files/", documents: true, public: false, status: 201, address: "url" };
+const LIBRARY: Route =
+    Route { path: "/api/core/resources/", documents: true, public: true, status: 201, address: "file" };
+const MEDIA: Route = Route { path: "/api/core/media/", ..LIBRARY };
+const UNIT: Route = Route { path: "/api/academic/unit-resources/", public: false, ..LIBRARY };
+
+/// It reads a file and keeps none.
+const IMPORT: &str = "/api/core/events/import-csv/";
+
+impl Route {
+    fn takes(&self, media_type: &str) -> bool {
+        self.documents || media_type.starts_with("image/")
+    }
+
+    /// Sends a part with these headers; what else routes ask for is beside it.
+    async fn send(&self, sender: &Person, unit: Id, headers: &str, bytes: &[u8]) -> Reply {
+        let unit = unit.to_string();
+        let body = multipart(&[("name=\"title\"", b"Title"), ("name=\"unit\"", unit.as_bytes()), (headers, bytes)]);
+        let mut path = self.path.to_owned();
+        if path.contains("{id}") {
+            // A ticket of its own, since one has only so many files.
+            let ticket = sender.post("/api/core/tickets/", &json!({ "title": "Look at this" })).await;
+            path = path.replace("{id}", &ticket.expect(201)["id"].to_string());
+        }
+        sender.send(Method::POST, &path, FORM, body).await
+    }
+
+    /// Fetches what was sent, as anyone who has its address.
+    async fn fetch(&self, app: &TestApp, reply: &Reply) -> (String, Reply) {
+        let address = reply.expect(self.status)[self.address].as_str().expect("an address");
+        let path = address.strip_prefix(app.base()).expect("an absolute address of ours").to_owned();
+        assert!(path.starts_with(if self.public { "/media/" } else { "/api/files/" }), "{path}");
+        let served = app.anonymous().get(&path).await;
+        served.expect(200);
+        (path, served)
+    }
+}
+
+/// A live row of a file.
+#[derive(Debug, PartialEq)]
+struct Kept {
+    name: String,
+    original_name: String,
+    content_type: String,
+    path: PathBuf,
+}
+
+/// The live files, of which each lies where it must, whole, and nothing else lies there.
+async fn store(app: &TestApp) -> Vec<Kept> {
+    let rows = sqlx::query!(
+        r#"select name, original_name, content_type, public, size, sha256
+             from stored_files
+            where deleted_at is null
+            order by id"#
+    );
+    let media = app.folder().join("media");
+    let mut kept = Vec::new();
+    for row in rows.fetch_all(&app.db).await.unwrap() {
+        let path = media.join(if row.public { "public" } else { "private" }).join(&row.name);
+        let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert_eq!(i64::try_from(bytes.len()).unwrap(), row.size);
+        assert_eq!(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes).as_ref(), row.sha256);
+        let (stem, ending) = row.name.split_once('.').unwrap();
+        assert!(stem.len() == 32 && stem.bytes().all(|b| b.is_ascii_hexdigit()), "the name is ours: {}", row.name);
+        assert!(ending.bytes().all(|b| b.is_ascii_lowercase()), "{}", row.name);
+        kept.push(Kept { path, name: row.name, original_name: row.original_name, content_type: row.content_type });
+    }
+    let expected: BTreeSet<PathBuf> = kept.iter().map(|file| file.path.clone()).collect();
+    assert_eq!(everything_below(&media), expected, "the folder holds what the rows say");
+    kept
+}
+
+fn everything_below(folder: &Path) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(everything_below(&entry.path()));
+        } else {
+            found.insert(entry.path());
+        }
+    }
+    found
+}
+
+/// What the server has beside its store.
+fn elsewhere(app: &TestApp) -> BTreeSet<PathBuf> {
+    let media = app.folder().join("media");
+    everything_below(app.folder()).into_iter().filter(|path| !path.starts_with(&media)).collect()
+}
+
+/// What was written, but for the tickets that files are sent to.
+async fn audited(app: &TestApp) -> i64 {
+    let rows = sqlx::query_scalar!(
+        r#"select count(*) as "count!"
+             from audit_log
+            where not (action = 'create' and resource_type = 'ticket')"#
+    );
+    rows.fetch_one(&app.db).await.unwrap()
+}
+
+/// That a browser takes it for what it is and runs nothing of it.
+fn check_served(what: &str, served: &Reply, kept_as: &str) {
+    assert_eq!(served.header("content-type"), Some(kept_as), "{what}");
+    let inline = kept_as.starts_with("image/") || kept_as == "application/pdf";
+    let place = served.header("content-disposition").unwrap();
+    let name = place.strip_prefix(if inline { "inline; filename=\"" } else { "attachment; filename=\"" });
+    let name = name.and_then(|name| name.strip_suffix('"')).unwrap_or_else(|| panic!("{what}: {place}"));
+    assert!(name.chars().all(|c| c.is_ascii_alphanumeric() || "._- ".contains(c)), "{what}: {place}");
+    assert_eq!(served.header("x-content-type-options"), Some("nosniff"), "{what}");
+    assert_eq!(served.header("content-security-policy"), Some("default-src 'none'; sandbox"), "{what}");
+}
+
+/// Sends the whole corpus.
+async fn send_everything(route: Route) {
+    let app = TestApp::start().await;
+    let (sender, unit) = (app.staff().await, app.unit().await);
+    let beside = elsewhere(&app);
+    let mut taken = 0;
+    for sample in corpus() {
+        let what = format!("{} to {}", sample.what, route.path);
+        let before = (store(&app).await, audited(&app).await);
+        let headers = format!("name=\"file\"; filename=\"{}\"\r\nContent-Type: {}", sample.name, sample.declared);
+        let started = Instant::now();
+        let reply = route.send(&sender, unit, &headers, &sample.bytes).await;
+        assert!(started.elapsed() < Duration::from_secs(5), "{what} took {:?}", started.elapsed());
+        let Some(kept_as) = sample.kept_as.filter(|kept_as| route.takes(kept_as)) else {
+            assert_eq!((reply.status.as_u16(), reply.errors("file").len()), (400, 1), "{what}: {}", reply.body);
+            assert_eq!((store(&app).await, audited(&app).await), before, "{what}");
+            continue;
+        };
+        taken += 1;
+        assert_eq!(reply.status.as_u16(), route.status, "{what}: {}", reply.body);
+        let kept = store(&app).await;
+        let newest = kept.last().unwrap();
+        assert_eq!((newest.content_type.as_str(), newest.original_name.as_str()), (kept_as, sample.name), "{what}");
+        let (path, served) = route.fetch(&app, &reply).await;
+        check_served(&what, &served, kept_as);
+        let public = format!("/media/{}", newest.name);
+        if route.public {
+            assert_eq!(path, public, "{what}");
+        } else {
+            assert_eq!(app.anonymous().get(&public).await.status, 404, "{what}");
+            assert_eq!(app.anonymous().get(path.split_once('?').unwrap().0).await.status, 403, "{what}");
+        }
+        if kept_as.starts_with("image/") {
+            let text = String::from_utf8_lossy(&served.bytes);
+            assert!(!TRACES.iter().any(|trace| text.contains(trace)), "{what}: something rode along");
+            let shown = image::load_from_memory(&served.bytes).unwrap();
+            assert_eq!((shown.width(), shown.height()), (8, 6), "{what}");
+        } else {
+            assert_eq!(served.bytes, sample.bytes, "{what}");
+        }
+    }
+    assert!(taken >= 10, "{taken}");
+    assert_eq!(elsewhere(&app), beside, "a file lies outside of the store");
+    app.check_invariants().await;
+}
+
+/// Sends a picture under every name.
+async fn send_every_name(route: Route) {
+    let app = TestApp::start().await;
+    let (sender, unit) = (app.staff().await, app.unit().await);
+    let beside = elsewhere(&app);
+    let mark = format!("{}.png", app.folder().file_name().unwrap().to_str().unwrap());
+    for (name, left) in names(&mark) {
+        let reply = route.send(&sender, unit, &format!("name=\"file\"; filename=\"{name}\""), &png()).await;
+        let what = format!("{name:?} to {}: {}", route.path, reply.body);
+        assert_eq!(reply.status.as_u16(), route.status, "{what}");
+        let kept = store(&app).await;
+        assert_eq!(kept.last().unwrap().original_name, left, "{what}");
+        check_served(&what, &route.fetch(&app, &reply).await.1, "image/png");
+    }
+    let before = store(&app).await;
+    for headers in [
+        "name=\"file\"; filename=\"a\0.png\"",
+        "name=\"file\"; filename=\"../a.png\0\"",
+        "name=\"fi\0le\"; filename=\"a.png\"",
+        "name=\"../file\"; filename=\"a.png\"",
+        "name=\"file\"; filename*=UTF-8''..%2F..%2Fa.png",
+    ] {
+        assert_eq!(route.send(&sender, unit, headers, &png()).await.status, 400, "{headers} to {}", route.path);
+    }
+    assert_eq!(store(&app).await, before);
+    // Nor does one lie where a name pointed to.
+    let here = std::env::current_dir().unwrap();
+    let private = app.folder().join("media/private");
+    for folder in private.ancestors().chain(here.ancestors()).chain([Path::new("/tmp"), Path::new("/root")]) {
+        assert!(!folder.join(&mark).exists(), "{}", folder.display());
+    }
+    assert_eq!(elsewhere(&app), beside, "a file lies outside of the store");
+    app.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_picture_of_a_person_is_judged_by_its_bytes() {
+    send_everything(PICTURE).await;
+}
+
+#[tokio::test]
+async fn a_file_of_a_ticket_is_judged_by_its_bytes() {
+    send_everything(TICKET).await;
+}
+
+#[tokio::test]
+async fn a_resource_of_the_library_is_judged_by_its_bytes() {
+    send_everything(LIBRARY).await;
+}
+
+#[tokio::test]
+async fn a_file_of_the_media_is_judged_by_its_bytes() {
+    send_everything(MEDIA).await;
+}
+
+#[tokio::test]
+async fn a_resource_of_a_unit_is_judged_by_its_bytes() {
+    send_everything(UNIT).await;
+}
+
+#[tokio::test]
+async fn what_the_sender_calls_a_file_is_never_a_path() {
+    tokio::join!(
+        send_every_name(PICTURE),
+        send_every_name(TICKET),
+        send_every_name(LIBRARY),
+        send_every_name(MEDIA),
+        send_every_name(UNIT)
+    );
+}
+
+#[tokio::test]
+async fn an_import_keeps_no_file_whatever_is_sent() {
+    let app = TestApp::start().await;
+    let admin = app.admin().await;
+    for sample in corpus() {
+        let headers = format!("name=\"data\"; filename=\"{}\"\r\nContent-Type: text/csv", sample.name);
+        let reply = admin.send(Method::POST, IMPORT, FORM, multipart(&[(&headers, &sample.bytes)])).await;
+        assert_eq!(reply.status, 400, "{}: {}", sample.what, reply.body);
+    }
+    assert_eq!(store(&app).await, []);
+    assert_eq!(audited(&app).await, 0);
+}
+
+#[tokio::test]
+async fn no_route_takes_a_file_that_is_not_tested_here() {
+    let app = TestApp::start().await;
+    let document = app.anonymous().get("/api/schema/").await;
+    let mut found = BTreeSet::new();
+    for (path, methods) in document.expect(200)["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            if operation["requestBody"]["content"].get("multipart/form-data").is_some() {
+                found.insert(format!("{method} {path}"));
+            }
+        }
+    }
+    let tested = [PICTURE, TICKET, LIBRARY, MEDIA, UNIT].map(|route| route.path);
+    let tested: BTreeSet<String> = tested.iter().chain([&IMPORT]).map(|path| format!("post {path}")).collect();
+    assert_eq!(found, tested);
+}
