@@ -201,6 +201,8 @@ pub fn session(config: &Config, options: PgConnectOptions) -> PgConnectOptions {
         ("timezone", "UTC".to_owned()),
         ("statement_timeout", milliseconds(config.db_statement_timeout)),
         ("idle_in_transaction_session_timeout", milliseconds(config.db_idle_tx_timeout)),
+        // The planner thinks statements with many subqueries dear, and compiling them takes longer than they do.
+        ("jit", "off".to_owned()),
     ])
 }
 

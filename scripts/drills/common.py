@@ -1,5 +1,10 @@
 """What the drills share: servers of their own on a database of their own, and goals that are reached or missed."""
 
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
 import os
 import re
 import signal
@@ -10,6 +15,30 @@ import tempfile
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+SECRET = "the key of a drill, which nothing else is signed with"
+# Requests are not logged, what the drills read is.
+QUIET = "warn,swincms=warn,swincms::dev_database=info,swincms::cli=info"
+
+PEOPLE = """
+with made as (
+    insert into users (email, username, first_name, last_name, password_hash, user_type)
+    select 'drill-{kind}' || i || '@swin.edu.au', 'drill-{kind}' || i, 'Drill', '{kind}' || i, '!', '{kind}'
+      from generate_series(1, {count}) i
+    returning id, user_type
+),
+profile as (
+    insert into student_profiles (user_id, student_id, enrollment_date)
+    select id, 'D-' || id, current_date from made where user_type = 'student'
+),
+account as (insert into gold_accounts (student_id) select id from made where user_type = 'student'),
+opened as (
+    insert into sessions (user_id, refresh_hash, expires_at)
+    select id, sha256(id::text::bytea), now() + interval '1 day' from made
+    returning user_id, id
+)
+select json_agg(json_build_array(user_id, id) order by user_id) from opened;
+"""
 
 
 def free_port():
@@ -44,6 +73,7 @@ class Stand:
         self.program, self.folder = program, folder
         self.env = clean | {
             "APP_ENV": "dev", "DATA_DIR": folder, "LOG_LEVEL": "warn,swincms=info", "DATABASE_URL": "",
+            "SECRET_KEY": SECRET,
         } | settings
         self.psql = None
 
@@ -101,3 +131,52 @@ def stand(program, servers=1, seed=(), **settings):
             made.run("seed", *seed)
         ports = [running.enter_context(made.server()) for _ in range(servers)]
         yield made, ports
+
+
+def token(user, session):
+    def part(data):
+        return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+    now = int(time.time())
+    claims = {
+        "token_type": "access", "exp": now + 3600, "iat": now, "jti": f"drill-{session}", "user_id": user,
+        "session_id": session,
+    }
+    head = part(json.dumps({"alg": "HS256", "typ": "JWT"}).encode()) + b"." + part(json.dumps(claims).encode())
+    return (head + b"." + part(hmac.digest(SECRET.encode(), head, hashlib.sha256))).decode()
+
+
+def people(made, kind, count):
+    """Adds so many people of a kind, who are logged in: the id and the token of each."""
+    rows = json.loads(made.sql(PEOPLE.format(kind=kind, count=count)))
+    return [(user, token(user, session)) for user, session in rows]
+
+
+class Connection:
+    """A client's open connection; JSON in and out."""
+
+    def __init__(self, port):
+        self.port, self.streams = port, None
+
+    async def call(self, bearer, method, path, body=None):
+        status, content = await self.ask(bearer, method, path, body)
+        return status, json.loads(content) if content else None
+
+    async def ask(self, bearer, method, path, body=None):
+        """The status, and the answer's body as it came."""
+        if self.streams is None:
+            self.streams = await asyncio.open_connection("127.0.0.1", self.port)
+        reader, writer = self.streams
+        data = b"" if body is None else json.dumps(body).encode()
+        head = (
+            f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {bearer}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+        )
+        writer.write(head.encode() + data)
+        answer = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+        length = int(answer.split("content-length: ")[1].split("\r\n")[0]) if "content-length: " in answer else 0
+        return int(answer[9:12]), await reader.readexactly(length)
+
+    def close(self):
+        if self.streams:
+            self.streams[1].close()

@@ -10,60 +10,17 @@ way. Goals: nobody sees an answer of 500 or above, so no deadlock either, and ev
 """
 
 import asyncio
-import base64
 import collections
-import hashlib
-import hmac
 import json
 import random
 import sys
 import time
 
-from common import Goals, stand
+from common import QUIET, Connection, Goals, people, stand
 
 STUDENTS, SEATS, CLIENTS = 2000, 100, 32
-SECRET = "the key of a drill, which nothing else is signed with"
 ENROLLMENTS = "/api/enrollment/enrollments/"
 GRADES = ["HD", "D", "C", "P", "N", "F", "A-", "B+"]
-
-
-def token(user, session):
-    def part(data):
-        return base64.urlsafe_b64encode(data).rstrip(b"=")
-
-    now = int(time.time())
-    claims = {
-        "token_type": "access", "exp": now + 3600, "iat": now, "jti": f"drill-{session}", "user_id": user,
-        "session_id": session,
-    }
-    head = part(json.dumps({"alg": "HS256", "typ": "JWT"}).encode()) + b"." + part(json.dumps(claims).encode())
-    return (head + b"." + part(hmac.digest(SECRET.encode(), head, hashlib.sha256))).decode()
-
-
-PREPARE = f"""
-create function pg_temp.people(n int, kind text) returns setof bigint language sql as $$
-    with made as (
-        insert into users (email, username, first_name, last_name, password_hash, user_type)
-        select 'drill-' || kind || i || '@swin.edu.au', 'drill-' || kind || i, 'Drill', kind || i, '!', kind
-          from generate_series(1, n) i
-        returning id, user_type
-    ),
-    profile as (
-        insert into student_profiles (user_id, student_id, enrollment_date)
-        select id, 'D-' || id, current_date from made where user_type = 'student'
-    ),
-    account as (insert into gold_accounts (student_id) select id from made where user_type = 'student')
-    select id from made $$;
-create temp table people as
-    select id, 'student' as kind from pg_temp.people({STUDENTS}, 'student') id
-    union all select id, 'staff' from pg_temp.people(4, 'staff') id;
-with made as (
-    insert into sessions (user_id, refresh_hash, expires_at)
-    select id, sha256(id::text::bytea), now() + interval '1 day' from people
-    returning user_id, id
-)
-select json_agg(json_build_array(made.user_id, made.id, p.kind) order by made.user_id) from made join people p on p.id = made.user_id;
-"""
 
 OFFER = """
 with i as (insert into intakes (year, semester) select {year}, 'S1'
@@ -77,32 +34,6 @@ with i as (insert into intakes (year, semester) select {year}, 'S1'
              from u, term returning id, unit_id)
 select json_agg(json_build_array(id, unit_id) order by id) from o;
 """
-
-
-class Connection:
-    """A client's open connection; JSON in and out."""
-
-    def __init__(self, port):
-        self.port, self.streams = port, None
-
-    async def call(self, bearer, method, path, body=None):
-        if self.streams is None:
-            self.streams = await asyncio.open_connection("127.0.0.1", self.port)
-        reader, writer = self.streams
-        data = b"" if body is None else json.dumps(body).encode()
-        head = (
-            f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {bearer}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
-        )
-        writer.write(head.encode() + data)
-        answer = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-        length = int(answer.split("content-length: ")[1].split("\r\n")[0]) if "content-length: " in answer else 0
-        content = await reader.readexactly(length)
-        return int(answer[9:12]), json.loads(content) if content else None
-
-    def close(self):
-        if self.streams:
-            self.streams[1].close()
 
 
 async def rush(goal, made, ports, students, rounds):
@@ -210,11 +141,8 @@ def result(dice):
 
 def main(program, rounds=20, operations=100_000):
     goals = Goals()
-    with stand(program, servers=2, SECRET_KEY=SECRET, LOG_LEVEL="warn,swincms=warn,swincms::dev_database=info,swincms::cli=info",
-               DB_POOL_SIZE="16") as (made, ports):
-        people = [(kind, user, token(user, session)) for user, session, kind in json.loads(made.sql(PREPARE))]
-        students = [(user, bearer) for kind, user, bearer in people if kind == "student"]
-        staff = [(user, bearer) for kind, user, bearer in people if kind == "staff"]
+    with stand(program, servers=2, LOG_LEVEL=QUIET, DB_POOL_SIZE="16") as (made, ports):
+        students, staff = people(made, "student", STUDENTS), people(made, "staff", 4)
         asyncio.run(rush(goals.goal, made, ports, students, rounds))
         asyncio.run(mix(goals.goal, made, ports, students, staff, operations))
         broken = made.broken_invariants()

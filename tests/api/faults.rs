@@ -213,6 +213,14 @@ async fn a_session_that_idles_in_a_transaction_is_ended_by_the_database() {
 }
 
 #[tokio::test]
+async fn the_database_compiles_no_statement() {
+    let app = TestApp::start().await;
+    let mut session = app.state.db.acquire().await.unwrap();
+    let jit = sqlx::query_scalar!(r#"select current_setting('jit') as "jit!""#).fetch_one(&mut *session).await;
+    assert_eq!(jit.unwrap(), "off");
+}
+
+#[tokio::test]
 async fn a_request_that_takes_too_long_is_answered_and_still_done() {
     let app = TestApp::start().await;
     let server = app.another_server().with("REQUEST_TIMEOUT", "100ms").start().await;
