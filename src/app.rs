@@ -20,7 +20,7 @@ use crate::db::Pool;
 use crate::files::{FileStore, Links};
 use crate::health::Database;
 use crate::http::{self, Problem, Routes};
-use crate::{academic, core, docs, enrollment, files, health, users};
+use crate::{academic, advisor, core, docs, enrollment, files, health, users, workflows};
 
 /// What every handler shares; cheap to clone.
 #[derive(Clone)]
@@ -46,6 +46,10 @@ pub struct Parts {
     pub database: Database,
     /// Who listens for notifications.
     pub streams: core::notifications::Streams,
+    /// The language model that the advisor asks, if there is one.
+    pub advisor: Option<advisor::Endpoint>,
+    /// Calls workflows.
+    pub outbound: workflows::Outbound,
     /// The OpenAPI document.
     pub openapi: LazyLock<serde_json::Value>,
 }
@@ -72,6 +76,8 @@ impl AppState {
             links: Arc::new(Links::new(&config.secret_key)),
             database: Database::default(),
             streams: core::notifications::Streams::default(),
+            advisor: advisor::Endpoint::of(&config),
+            outbound: workflows::Outbound::new(&config),
             // Large, and most processes are never asked for it.
             openapi: LazyLock::new(|| http::openapi::document(&routes())),
             config,
@@ -89,6 +95,8 @@ pub fn routes() -> Routes {
         .and(academic::routes())
         .and(enrollment::routes())
         .and(core::routes())
+        .and(workflows::routes())
+        .and(advisor::routes())
         .and(files::routes())
         .and(docs::routes())
 }

@@ -1,4 +1,4 @@
-//! What runs beside the requests: the probe of the database, the mail queue, pending enrolments, and sweeping.
+//! What runs beside the requests: the probe of the database, the mail queue, webhooks, pending enrolments, and sweeping.
 
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ pub fn start(app: &AppState, stop: &CancellationToken) -> TaskTracker {
     tasks.spawn(health::probe(app.clone(), stop.clone()));
     tasks.spawn(crate::users::mail::deliver(app.clone(), stop.clone()));
     tasks.spawn(crate::enrollment::pending::look_after(app.clone(), stop.clone()));
+    tasks.spawn(crate::workflows::deliver(app.clone(), stop.clone()));
     tasks.spawn(sweep(app.clone(), stop.clone()));
     tasks.close();
     tasks

@@ -8,6 +8,7 @@
 
 pub mod academic;
 pub mod access;
+pub mod advisor;
 pub mod app;
 pub mod audit;
 pub mod background;
@@ -28,3 +29,4 @@ pub mod migrate;
 pub mod serve;
 pub mod telemetry;
 pub mod users;
+pub mod workflows;

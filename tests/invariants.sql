@@ -304,7 +304,7 @@ where w.state = 'delivered'
             and x.status = 'completed'
     );
 
--- no webhook message went out before an older one about the same object
+-- no webhook message went out before an older one about the same object, unless that is sent once more
 select w.id, w.object_key, older.id as older_id
 from webhook_outbox w
 join webhook_outbox older
@@ -312,7 +312,8 @@ join webhook_outbox older
     and older.workflow_id = w.workflow_id
     and older.id < w.id
 where w.state = 'delivered'
-    and older.state = 'pending';
+    and older.state = 'pending'
+    and older.replayed_at is null;
 
 -- every live workflow has a secret to sign with
 select w.id

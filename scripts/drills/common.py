@@ -76,6 +76,7 @@ class Stand:
             "SECRET_KEY": SECRET,
         } | settings
         self.psql = None
+        self.processes = []
 
     def run(self, *arguments):
         env = self.env | {"BIND": "127.0.0.1:0"}
@@ -88,6 +89,7 @@ class Stand:
         with tempfile.NamedTemporaryFile("w+", dir=self.folder, prefix="log-") as log:
             env = self.env | {"BIND": f"127.0.0.1:{port}"}
             server = subprocess.Popen([self.program], env=env, stdout=log, stderr=log)
+            self.processes.append(server)
             try:
                 for _ in range(400):
                     said = Path(log.name).read_text()
@@ -100,6 +102,12 @@ class Stand:
             finally:
                 server.send_signal(signal.SIGTERM)
                 server.wait(timeout=60)
+
+    def stop_servers(self):
+        """Stops the processes that the stand has started; the database stays for those that were started beside them."""
+        for server in self.processes:
+            server.send_signal(signal.SIGTERM)
+            server.wait(timeout=60)
 
     def sql(self, text):
         """Runs statements and gives the rows of the last as text."""

@@ -199,6 +199,8 @@ permissions! {
     PublishEvents = "events.publish",
     /// Create events in batches, and see which wait for their content to be confirmed.
     AutomateEvents = "events.automate",
+    /// Import event files here although there is a workflow for it; for the accounts of such workflows.
+    ImportDirectly = "events.import_directly",
     /// Mark one's own notifications as read and delete them.
     EditNotifications = "notifications.edit",
     /// Notify people: staff, convenors and administrators, or anyone.
@@ -229,6 +231,12 @@ permissions! {
     ReadSubmissions = "submissions.read",
     /// Send in forms; with all also delete what was sent in.
     WriteSubmissions = "submissions.write",
+    /// Ask the advisor about one's own studies.
+    AskAdvisor = "advisor.ask",
+    /// See workflows, the log of their calls, and the queue of messages to them.
+    ReadWorkflows = "workflows.read",
+    /// Write workflows, renew their secrets, and have messages sent again.
+    ManageWorkflows = "workflows.manage",
     /// List deleted rows and restore them.
     RestoreDeleted = "deleted.restore",
 }
@@ -336,18 +344,25 @@ pub fn parse(spelt: &str) -> Option<(Permission, Reach)> {
     (!scope.is_none()).then_some((*permission, scope))
 }
 
-#[expect(clippy::match_same_arms, reason = "a table, read a permission at a time")]
+#[expect(clippy::match_same_arms, clippy::too_many_lines, reason = "a table, read a permission at a time")]
 fn of_user_type(permission: Permission, user_type: UserType) -> Reach {
     use Permission as P;
     use UserType::{Admin, Auditor, Parent, Staff, Student, UnitConvenor};
 
     match (permission, user_type) {
         (
-            P::EditProfile | P::ReadNotifications | P::EditNotifications | P::CreateTickets | P::ManageCalendarLink,
+            P::EditProfile
+            | P::ReadNotifications
+            | P::EditNotifications
+            | P::CreateTickets
+            | P::ManageCalendarLink
+            | P::AskAdvisor,
             _,
         ) => Reach::OWN,
         (P::ReadTeaching, UnitConvenor | Staff | Auditor | Admin) => Reach::OWN,
         (P::ReadTeaching, Student | Parent) => Reach::NONE,
+        // Only by a role: it tells the accounts of automations from those of people.
+        (P::ImportDirectly, _) => Reach::NONE,
         (_, Admin) => Reach::ALL,
 
         (P::ReadUsers, UnitConvenor | Staff | Auditor) => Reach::ALL,
@@ -444,8 +459,16 @@ fn of_user_type(permission: Permission, user_type: UserType) -> Reach {
         (P::ReadSubmissions, Student | Parent | UnitConvenor) => Reach::OWN,
         (P::WriteSubmissions, Student | Parent | UnitConvenor | Staff | Auditor) => Reach::OWN,
 
+        (P::ReadWorkflows, Staff) => Reach::ALL,
+        (P::ReadWorkflows, Student | Parent | UnitConvenor | Auditor) => Reach::NONE,
+
         (
-            P::ReadPrivate | P::ManageUsers | P::ManageRoles | P::DeleteEnrollments | P::RestoreDeleted,
+            P::ReadPrivate
+            | P::ManageUsers
+            | P::ManageRoles
+            | P::DeleteEnrollments
+            | P::RestoreDeleted
+            | P::ManageWorkflows,
             Student | Parent | UnitConvenor | Staff | Auditor,
         ) => Reach::NONE,
     }

@@ -19,6 +19,7 @@ use super::passwords::Place;
 use crate::app::AppState;
 use crate::db::{self, Pool};
 use crate::http::{Answer, Problem};
+use crate::ids::Id;
 
 /// What an account has for addresses that it knows; beside it, as many for all others.
 const OF_KNOWN: f64 = 10.0;
@@ -43,6 +44,12 @@ impl Bucket {
     #[must_use]
     pub fn of_reset(account: &str) -> Self {
         Self::new(format!("reset:{}", digest_of(&account.to_lowercase())), 3.0, 1200.0)
+    }
+
+    /// Questions to the advisor: ten for each person, and one more every six seconds.
+    #[must_use]
+    pub fn of_advisor(person: Id) -> Self {
+        Self::new(format!("advisor:{person}"), 10.0, 6.0)
     }
 }
 
@@ -147,12 +154,7 @@ async fn take(pool: &Pool, attempt: &Attempt) -> Answer<()> {
             // The refusal rolls back what was taken.
             match attempt.wait(&take_from(tx, &attempt.buckets()).await?) {
                 None => Ok(()),
-                #[allow(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "buckets fill within an hour"
-                )]
-                Some(seconds) => Err(Problem::throttled(seconds.ceil().clamp(1.0, 3600.0) as u64)),
+                Some(wait) => Err(Problem::throttled(seconds(wait))),
             }
         })
     })
@@ -218,6 +220,22 @@ async fn give_back_to(tx: &mut PgConnection, buckets: &[(&Bucket, f64)]) -> sqlx
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// Takes a token.
+///
+/// # Errors
+/// 429 with the seconds until there is one.
+pub async fn charge(tx: &mut PgConnection, bucket: Bucket) -> Answer<()> {
+    let short = take_from(tx, &[(&bucket, 1.0)]).await?.iter().map(|(_, tokens)| -tokens).fold(0.0, f64::max);
+    // The refusal rolls back what was taken.
+    if short > ROUNDING { Err(Problem::throttled(seconds(short / bucket.a_second))) } else { Ok(()) }
+}
+
+/// Whole seconds to wait.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "buckets fill within an hour")]
+fn seconds(wait: f64) -> u64 {
+    wait.ceil().clamp(1.0, 3600.0) as u64
 }
 
 /// Takes a token if there is one, and says whether there was: where being refused must not show.

@@ -129,9 +129,15 @@ pub struct Config {
     pub n8n_import_webhook: Option<String>,
     /// `WEBHOOK_ALLOWED_HOSTS`: hosts that webhooks may reach though their address is private; lower case, any port.
     pub webhook_allowed_hosts: Vec<String>,
+    /// `WORKFLOW_TIMEOUT`: how long an answer of a workflow, or of the advisor's endpoint, is waited for.
+    pub workflow_timeout: Duration,
+    /// `WEBHOOK_SPEED`: how many times faster than life the queue of webhooks tries again and gives up waiting.
+    pub webhook_speed: u32,
 
     /// `GEMINI_API_KEY`: the advisor asks Gemini.
     pub gemini_api_key: Option<SecretString>,
+    /// `GEMINI_URL`: where Gemini is.
+    pub gemini_url: String,
     /// `ADVISOR_URL`: the advisor asks this OpenAI-compatible endpoint.
     pub advisor_url: Option<String>,
     /// `ADVISOR_API_KEY`: the key for [`Config::advisor_url`].
@@ -420,7 +426,12 @@ impl Config {
             n8n_api_key_hosts: read.hosts("N8N_API_KEY_HOSTS"),
             n8n_import_webhook: read.url("N8N_IMPORT_WEBHOOK"),
             webhook_allowed_hosts: read.hosts("WEBHOOK_ALLOWED_HOSTS"),
+            workflow_timeout: read.duration("WORKFLOW_TIMEOUT", 20),
+            webhook_speed: read.number("WEBHOOK_SPEED", 1, 1..=1000),
             gemini_api_key: read.secret("GEMINI_API_KEY"),
+            gemini_url: read
+                .url("GEMINI_URL")
+                .unwrap_or_else(|| "https://generativelanguage.googleapis.com/v1beta".into()),
             advisor_url: read.url("ADVISOR_URL"),
             advisor_api_key: read.secret("ADVISOR_API_KEY"),
             advisor_model: read.text("ADVISOR_MODEL"),

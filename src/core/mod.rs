@@ -37,6 +37,8 @@ mod uploads;
 
 use crate::http::Routes;
 
+pub(crate) use events::push_audience;
+
 /// The endpoints of this domain.
 pub fn routes() -> Routes {
     sessions::routes()

@@ -109,6 +109,30 @@ impl<T> IntoResponse for Accepted<T> {
     }
 }
 
+/// 200 with a result, or 202 when it comes later.
+pub enum NowOrLater<N, L> {
+    /// It is done.
+    Now(Done<N>),
+    /// It will be.
+    Later(Accepted<L>),
+}
+
+impl<N, L> IntoResponse for NowOrLater<N, L> {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Now(done) => done.into_response(),
+            Self::Later(accepted) => accepted.into_response(),
+        }
+    }
+}
+
+impl<N: ToSchema, L: ToSchema> Answers for NowOrLater<N, L> {
+    fn describe(notes: &mut Notes, schemas: &mut Schemas) {
+        Done::<N>::describe(notes, schemas);
+        Accepted::<L>::describe(notes, schemas);
+    }
+}
+
 impl IntoResponse for NoContent {
     fn into_response(self) -> Response {
         StatusCode::NO_CONTENT.into_response()
@@ -154,6 +178,12 @@ fn tags(headers: &HeaderMap, name: header::HeaderName) -> Option<Vec<String>> {
 pub struct IfMatch(Option<Vec<String>>);
 
 impl IfMatch {
+    /// No condition.
+    #[must_use]
+    pub(crate) const fn none() -> Self {
+        Self(None)
+    }
+
     /// Holds when there is no condition, or the object as the caller sees it now is one of those named.
     ///
     /// # Errors

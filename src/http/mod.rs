@@ -16,7 +16,7 @@ mod routes;
 mod verbs;
 
 pub(crate) use answer::etag;
-pub use answer::{Accepted, Created, Done, IfMatch, Kept, NoContent, Shown, not_modified};
+pub use answer::{Accepted, Created, Done, IfMatch, Kept, NoContent, NowOrLater, Shown, not_modified};
 pub use body::{Bare, Changes, Json, Optional, PathId, Posted, typed};
 pub(crate) use body::{path_text, too_large};
 pub use csv::{AskedAs, Cell, Csv, Format, OrCsv};

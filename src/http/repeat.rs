@@ -102,6 +102,19 @@ impl Repeat {
     }
 }
 
+impl Repeat {
+    /// The kept answer, for what is done before the transaction of its effect, such as a call to the outside. The
+    /// transaction itself asks again.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub async fn answered<A: Kept + Send>(&self, app: &AppState, caller: Id) -> Answer<Option<A>> {
+        let Some(key) = &self.0 else { return Ok(None) };
+        let kept = db::write(&app.db, |tx, _| Box::pin(key.kept_answer(tx, caller))).await?;
+        Ok(kept.map(A::again))
+    }
+}
+
 impl Key {
     async fn kept_answer(&self, tx: &mut PgConnection, caller: Id) -> Answer<Option<Vec<u8>>> {
         let name = format!("{}\n{}\n{}", caller, self.target, self.sent);

@@ -133,6 +133,15 @@ async fn resources(app: &TestApp) -> Vec<Resource> {
             ("academic_status", json!("probation")),
         ),
         resource(
+            "/api/users/n8n-workflows/",
+            "workflow",
+            json!({
+                "name": "Mail", "trigger_event": "student.ask",
+                "configuration": { "webhook_url": "https://h.example/", "webhook_url_test": "", "use_test_url": false },
+            }),
+            ("name", json!("Post")),
+        ),
+        resource(
             "/api/users/users/",
             "user",
             json!({ "email": "new@example.edu", "username": "new", "user_type": "staff", "department": "Arts" }),
@@ -216,10 +225,11 @@ async fn every_write_of_every_resource_leaves_one_row_and_a_refusal_none() {
     drive_library(&mut watch, &app, &admin).await;
     drive_submissions(&mut watch, &admin).await;
     drive_calendar_links(&mut watch, &app).await;
+    drive_workflows(&mut watch, &app, &admin).await;
     drive_the_rest(&mut watch, &app).await;
 
     // Those that read, write no resource, or are the whole point of another test.
-    let silent = ["/api/token/refresh/", "/api/token/verify/"];
+    let silent = ["/api/token/refresh/", "/api/token/verify/", "/api/askai/chat/"];
     for route in routes().lines() {
         let followed = watch.driven.contains(&(route.method.to_string(), route.path.clone()));
         let writes = route.method != Method::GET && !silent.contains(&route.path.as_str());
@@ -548,6 +558,41 @@ async fn drive_calendar_links(watch: &mut Watch<'_>, app: &TestApp) {
     ann.delete(path).await.expect(204);
     let of = ("calendar_link", newest().await);
     watch.follow((Method::DELETE, path), Some(ann.id), "revoke", of).await;
+}
+
+/// A secret is renewed, and messages are sent again.
+async fn drive_workflows(watch: &mut Watch<'_>, app: &TestApp, admin: &Person) {
+    let body = json!({ "name": "Mail", "trigger_event": "student.ask", "configuration": { "webhook_url": "https://h.example/" } });
+    let workflow = crate::academic::id_of(&admin.post("/api/users/n8n-workflows/", &body).await);
+    watch.new_entries().await;
+    let renewed = admin.post_bare(&format!("/api/users/n8n-workflows/{workflow}/rotate-secret/")).await;
+    let secret = renewed.expect(200)["secret"].as_str().unwrap().to_owned();
+    let route = (Method::POST, "/api/users/n8n-workflows/{id}/rotate-secret/");
+    let details = watch.follow(route, Some(admin.id), "rotate_secret", ("workflow", workflow)).await;
+    assert!(!details.to_string().contains(&secret));
+
+    let made = sqlx::query!(
+        r#"with m as (
+               insert into webhook_outbox (trigger_event, workflow_id, object_key, state)
+               values ('event.generate', $1, 'event:1', 'dead')
+               returning id
+           )
+           insert into workflow_executions (workflow_id, message_id, trigger_event, status, end_time)
+           select $1, id, 'event.generate', 'failed', rule_now()
+             from m
+           returning id, message_id as "message!""#,
+        workflow.0
+    );
+    let made = made.fetch_one(&app.db).await.unwrap();
+    let (call, message) = (Id(made.id), Id(made.message));
+    admin.post_bare(&format!("/api/users/n8n-logs/{call}/replay/")).await.expect(202);
+    let route = (Method::POST, "/api/users/n8n-logs/{id}/replay/");
+    watch.follow(route, Some(admin.id), "replay", ("workflow_execution", call)).await;
+    let path = format!("/api/users/webhook-outbox/{message}/replay/");
+    admin.post_bare(&path).await.expect(202);
+    let route = (Method::POST, "/api/users/webhook-outbox/{id}/replay/");
+    watch.follow(route, Some(admin.id), "replay", ("webhook_message", message)).await;
+    watch.refused(admin.post_bare(&path).await, 409).await;
 }
 
 /// The writes that are their own.

@@ -19,6 +19,7 @@
 
 mod academic;
 mod access;
+mod advisor;
 mod audit;
 mod cli;
 mod conventions;
@@ -31,3 +32,4 @@ mod openapi;
 mod support;
 mod uploads;
 mod users;
+mod workflows;

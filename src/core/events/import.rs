@@ -6,24 +6,40 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::handlers::Event;
 use super::sheet::{self, Fault, MOST_ROWS, Row, Sheet};
 use super::store;
-use crate::access::{Actor, Viewer, may};
+use crate::access::{Actor, Permission, Viewer, may};
 use crate::app::AppState;
 use crate::audit;
-use crate::files::Upload;
+use crate::files::{Upload, UploadedFile};
 use crate::http::{
-    Answer, Created, Describe, Done, Faults, Notes, Posted, Problem, Resource, Schemas, flag, query_pairs,
+    Accepted, Answer, Created, Describe, Done, Faults, Notes, NowOrLater, Posted, Problem, Resource, Schemas, flag,
+    query_pairs,
 };
 use crate::ids::{Id, Moment};
+use crate::workflows::queue;
 
 /// The most faults that one answer tells.
 const MOST_FAULTS: usize = 1000;
 
-/// `?partial=true`: rows that break a rule are left out instead of refusing all.
-pub(super) struct Partial(bool);
+/// How a file is to be imported.
+pub(super) struct Wanted {
+    /// `?partial=true`: rows that break a rule are left out instead of refusing all.
+    partial: bool,
+    /// `?local=true`: here, also when there is a workflow for it.
+    local: bool,
+}
+
+/// The file was passed on.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Forwarded {
+    message: String,
+    /// True.
+    forwarded: bool,
+}
 
 /// What an import did.
 #[derive(Debug, Serialize, ToSchema)]
@@ -81,22 +97,28 @@ pub(super) struct Batch {
     events: Vec<Map<String, Value>>,
 }
 
-impl FromRequestParts<AppState> for Partial {
+impl FromRequestParts<AppState> for Wanted {
     type Rejection = Problem;
 
     async fn from_request_parts(head: &mut Parts, _: &AppState) -> Answer<Self> {
-        let (mut faults, mut partial) = (Faults::default(), false);
-        for (name, value) in query_pairs(head)?.iter().filter(|(name, _)| name == "partial") {
-            flag(&mut faults, name, value, &mut partial);
+        let (mut faults, mut wanted) = (Faults::default(), Self { partial: false, local: false });
+        for (name, value) in query_pairs(head)? {
+            match name.as_str() {
+                "partial" => flag(&mut faults, &name, &value, &mut wanted.partial),
+                "local" => flag(&mut faults, &name, &value, &mut wanted.local),
+                _ => {}
+            }
         }
-        faults.check().map(|()| Self(partial))
+        faults.check().map(|()| wanted)
     }
 }
 
-impl Describe for Partial {
+impl Describe for Wanted {
     fn describe(notes: &mut Notes, _: &mut Schemas) {
         let says = "Leaves out rows that break a rule instead of refusing all.";
         notes.parameter("query", "partial", json!({ "type": "boolean" }), says);
+        let says = "Imports the file here, also when `N8N_IMPORT_WEBHOOK` is set.";
+        notes.parameter("query", "local", json!({ "type": "boolean" }), says);
     }
 }
 
@@ -104,10 +126,13 @@ impl Describe for Partial {
 pub(super) async fn import_csv(
     actor: Actor<may::WriteEvents>,
     State(app): State<AppState>,
-    Partial(partial): Partial,
+    Wanted { partial, local }: Wanted,
     upload: Upload,
-) -> Answer<Done<EventImport>> {
+) -> Answer<NowOrLater<EventImport, Forwarded>> {
     let file = upload.file("file").or_else(|_| upload.file("data"))?;
+    if app.config.n8n_import_webhook.is_some() && !local && actor.reach(Permission::ImportDirectly).is_none() {
+        return forward(&app, &actor, &upload, file).await.map(NowOrLater::Later);
+    }
     let sheet = sheet::of_csv(&file.field, &file.bytes)?;
     if sheet.rows.is_empty() && sheet.faults.is_empty() {
         return Err(Problem::invalid(file.field.clone(), "The file has no rows."));
@@ -129,6 +154,32 @@ pub(super) async fn import_csv(
                     events,
                     errors: faults.iter().take(MOST_FAULTS).map(RowFault::from).collect(),
                 })
+            })
+        })
+        .await
+        .map(NowOrLater::Now)
+}
+
+/// Queues the file for the workflow that imports it, and calls us back as a service account.
+async fn forward(
+    app: &AppState,
+    actor: &Actor<may::WriteEvents>,
+    upload: &Upload,
+    file: &UploadedFile,
+) -> Answer<Accepted<Forwarded>> {
+    let text = sheet::text_of(&file.field, &file.bytes)?;
+    let import = Uuid::now_v7();
+    let payload = &json!({ "file_name": file.name, "content": text, "uploaded_by": actor.id() });
+    upload
+        .repeat
+        .once(app, actor.id(), |tx, _| {
+            Box::pin(async move {
+                let message = queue(tx, "events.import", None, &format!("import:{import}"), payload).await?;
+                let what = json!({ "file_name": file.name, "bytes": file.bytes.len() });
+                audit::note(tx, Some(actor.id()), &actor.origin, "forward", "webhook_message", Some(message), &what)
+                    .await?;
+                let message = "The file was passed on; its events appear when it has been worked on.".to_owned();
+                Accepted::with(&Forwarded { message, forwarded: true })
             })
         })
         .await

@@ -13,7 +13,7 @@ mod store;
 use crate::http::{Routes, create, list, replace, restore, show};
 
 pub use handlers::{Event, EventFields};
-pub(super) use store::push_audience;
+pub(crate) use store::push_audience;
 
 /// The endpoints of this resource.
 pub(super) fn routes() -> Routes {

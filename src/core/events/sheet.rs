@@ -61,21 +61,30 @@ enum DateOrder {
     MonthFirst,
 }
 
+const NO_CSV: &str = "A CSV file in UTF-8 is expected.";
+
+/// The text of a file, without a byte order mark.
+///
+/// # Errors
+/// 400 on `field` when it is not UTF-8.
+pub(super) fn text_of<'a>(field: &str, bytes: &'a [u8]) -> Answer<&'a str> {
+    let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
+    let text = text.ok_or_else(|| Problem::invalid(field, NO_CSV))?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
 /// Reads a CSV file in UTF-8, with or without a byte order mark, with commas or semicolons.
 ///
 /// # Errors
 /// 400 on `field` when it is no such file or has neither of the two headers.
 pub(super) fn of_csv(field: &str, bytes: &[u8]) -> Answer<Sheet> {
-    let says = "A CSV file in UTF-8 is expected.";
-    let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
-    let text = text.ok_or_else(|| Problem::invalid(field, says))?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = text_of(field, bytes)?;
     let header = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
     let delimiter = if header.matches(';').count() > header.matches(',').count() { b';' } else { b',' };
     let mut file = csv::ReaderBuilder::new().flexible(true).delimiter(delimiter).from_reader(text.as_bytes());
     let names: Vec<String> = file
         .headers()
-        .map_err(|_| Problem::invalid(field, says))?
+        .map_err(|_| Problem::invalid(field, NO_CSV))?
         .iter()
         .map(|name| name.trim().to_lowercase())
         .collect();
@@ -83,7 +92,7 @@ pub(super) fn of_csv(field: &str, bytes: &[u8]) -> Answer<Sheet> {
     let mut table = Vec::new();
     for (index, record) in file.records().enumerate() {
         let number = index + 1;
-        let record = record.map_err(|_| Problem::invalid(field, says))?;
+        let record = record.map_err(|_| Problem::invalid(field, NO_CSV))?;
         if record.iter().all(|cell| cell.trim().is_empty()) {
             continue;
         }

@@ -45,7 +45,7 @@ from events e";
 /// Adds ` and …` with the events that concern this person: not those of staff, and of the others those for all
 /// students, for the person, for an offering or intake that they are in, of the unit or offering that they are in, and
 /// public ones that are for nobody in particular. Nobody in particular is `None`.
-pub(in crate::core) fn push_audience(sql: &mut QueryBuilder<Postgres>, person: Option<Id>, is_student: bool) {
+pub(crate) fn push_audience(sql: &mut QueryBuilder<Postgres>, person: Option<Id>, is_student: bool) {
     sql.push(" and e.visibility <> 'staff'");
     let Some(person) = person else {
         sql.push(" and e.visibility = 'public' and (e.target_all_students or not ").push(HAS_TARGETS).push(")");

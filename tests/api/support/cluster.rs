@@ -33,8 +33,8 @@ const ROOM_KIB: u64 = 2 * 1024 * 1024;
 pub(super) fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {
-        // As `main` does, for the clients of the tests and of the servers alike.
-        rustls::crypto::aws_lc_rs::default_provider().install_default().unwrap();
+        // As `main` does; it may be there already.
+        let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
         Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
     })
 }

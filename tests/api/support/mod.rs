@@ -34,6 +34,11 @@
 //! // Faults: a server with its own limits, behind a proxy that holds or cuts what goes to and from the database.
 //! let proxy = Proxy::start(&app).await;                   // .hold() .cut() .open() .hold_at("BEGIN") .until_held()
 //! app.another_server().with("DB_POOL_SIZE", "1").limits(limits).through(&proxy).with_background().start().await;
+//!
+//! // The outside world: an HTTP server that answers as it is told; see [`receiver::Receiver`].
+//! let outside = Receiver::start().await;                  // .answers(200, json) .hold() .release() .until_called(1)
+//! let app = TestApp::with(&[("WEBHOOK_ALLOWED_HOSTS", "127.0.0.1")]).await;    // loopback is refused otherwise
+//!
 //! let empty = EmptyDatabase::create().await;              // a database without a schema, for migrations
 //! ```
 //!
@@ -54,9 +59,11 @@ pub(crate) mod fixtures;
 mod golden;
 pub(crate) mod people;
 mod proxy;
+pub(crate) mod receiver;
 
 pub(crate) use app::{NOW, TestApp, TestServer, invariants};
 pub(crate) use cluster::EmptyDatabase;
 pub(crate) use golden::assert_golden;
 pub(crate) use people::{PASSWORD, Person, Reply, Sender, Upload};
 pub(crate) use proxy::Proxy;
+pub(crate) use receiver::{Receiver, Sent};

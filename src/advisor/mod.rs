@@ -1,0 +1,23 @@
+//! The advisor: answers questions of a person about their own studies.
+//!
+//! It asks the active workflow for `student.ask`; without one the OpenAI-compatible endpoint or Gemini of the operator's
+//! settings; with neither it says so. Owns no table. What leaves the house, and where that is kept:
+//!
+//! - a workflow gets the person's mail address, the question and the turns before it ([`chat`]);
+//! - an endpoint gets the question, the turns before it, and of the person's own records unit codes and names, grades,
+//!   classes, visible events and gold (`store`): nothing of anyone else; and of the person's name, addresses and numbers
+//!   nothing, not even where a question or an event names them (`redact`).
+
+mod chat;
+mod endpoint;
+mod redact;
+mod store;
+
+use crate::http::Routes;
+
+pub use endpoint::Endpoint;
+
+/// The endpoints of this domain.
+pub fn routes() -> Routes {
+    Routes::under("/api/askai").post("/chat/", chat::chat, "Answers a question about the caller's own studies.")
+}
