@@ -20,7 +20,7 @@ use crate::db::Pool;
 use crate::files::{FileStore, Links};
 use crate::health::Database;
 use crate::http::{self, Problem, Routes};
-use crate::{academic, advisor, core, docs, enrollment, files, health, users, workflows};
+use crate::{academic, advisor, core, docs, enrollment, files, health, social, users, workflows};
 
 /// What every handler shares; cheap to clone.
 #[derive(Clone)]
@@ -97,6 +97,7 @@ pub fn routes() -> Routes {
         .and(core::routes())
         .and(workflows::routes())
         .and(advisor::routes())
+        .and(social::routes())
         .and(files::routes())
         .and(docs::routes())
 }

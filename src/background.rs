@@ -1,4 +1,5 @@
-//! What runs beside the requests: the probe of the database, the mail queue, webhooks, pending enrolments, and sweeping.
+//! What runs beside the requests: the probe of the database, the mail queue, webhooks, pending enrolments, gold that expires,
+//! and sweeping.
 
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ pub fn start(app: &AppState, stop: &CancellationToken) -> TaskTracker {
     tasks.spawn(crate::users::mail::deliver(app.clone(), stop.clone()));
     tasks.spawn(crate::enrollment::pending::look_after(app.clone(), stop.clone()));
     tasks.spawn(crate::workflows::deliver(app.clone(), stop.clone()));
+    tasks.spawn(crate::social::gold::expire::look_after(app.clone(), stop.clone()));
     tasks.spawn(sweep(app.clone(), stop.clone()));
     tasks.close();
     tasks

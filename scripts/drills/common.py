@@ -1,4 +1,5 @@
-"""What the drills share: servers of their own on a database of their own, and goals that are reached or missed."""
+"""What the drills share: servers of their own on a database of their own, clients with tokens, and goals that are
+reached or missed."""
 
 import asyncio
 import base64
@@ -161,16 +162,16 @@ def people(made, kind, count):
 
 
 class Connection:
-    """A client's open connection; JSON in and out."""
+    """A client's open connection; JSON in and out, with an Idempotency-Key if one is given."""
 
     def __init__(self, port):
         self.port, self.streams = port, None
 
-    async def call(self, bearer, method, path, body=None):
-        status, content = await self.ask(bearer, method, path, body)
+    async def call(self, bearer, method, path, body=None, key=None):
+        status, content = await self.ask(bearer, method, path, body, key)
         return status, json.loads(content) if content else None
 
-    async def ask(self, bearer, method, path, body=None):
+    async def ask(self, bearer, method, path, body=None, key=None):
         """The status, and the answer's body as it came."""
         if self.streams is None:
             self.streams = await asyncio.open_connection("127.0.0.1", self.port)
@@ -178,7 +179,8 @@ class Connection:
         data = b"" if body is None else json.dumps(body).encode()
         head = (
             f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {bearer}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+            + (f"Idempotency-Key: {key}\r\n" if key else "")
+            + f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
         )
         writer.write(head.encode() + data)
         answer = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()

@@ -237,6 +237,12 @@ permissions! {
     ReadWorkflows = "workflows.read",
     /// Write workflows, renew their secrets, and have messages sent again.
     ManageWorkflows = "workflows.manage",
+    /// See gold, what became of it and what was earned with it.
+    ReadGold = "gold.read",
+    /// Award and deduct gold.
+    AwardGold = "gold.award",
+    /// Write achievements, and take back what was earned.
+    WriteAchievements = "achievements.write",
     /// List deleted rows and restore them.
     RestoreDeleted = "deleted.restore",
 }
@@ -461,6 +467,12 @@ fn of_user_type(permission: Permission, user_type: UserType) -> Reach {
 
         (P::ReadWorkflows, Staff) => Reach::ALL,
         (P::ReadWorkflows, Student | Parent | UnitConvenor | Auditor) => Reach::NONE,
+        (P::ReadGold, Staff | Auditor) | (P::AwardGold | P::WriteAchievements, Staff) => Reach::ALL,
+        (P::ReadGold | P::AwardGold, UnitConvenor) => Reach::OWN_UNITS,
+        (P::ReadGold, Student) => Reach::OWN,
+        (P::ReadGold, Parent) => Reach::CHILDREN,
+        (P::AwardGold, Student | Parent | Auditor) => Reach::NONE,
+        (P::WriteAchievements, Student | Parent | UnitConvenor | Auditor) => Reach::NONE,
 
         (
             P::ReadPrivate

@@ -69,6 +69,8 @@ pub struct Config {
     pub max_pending: u32,
     /// `PENDING_DAYS`: after so many days an enrolment that nobody decided on is withdrawn.
     pub pending_days: u32,
+    /// `GOLD_EXPIRES_AFTER`: gold that was not spent within so many days expires; none when it never does.
+    pub gold_expires_after: Option<u32>,
 
     /// `DATABASE_URL`, or `POSTGRES_*`, or in dev neither: where the data is.
     pub database: Database,
@@ -394,6 +396,7 @@ impl Config {
             page_size_max,
             max_pending: read.number("MAX_PENDING", 8, 1..=1000),
             pending_days: read.number("PENDING_DAYS", 14, 1..=3650),
+            gold_expires_after: Some(read.number("GOLD_EXPIRES_AFTER", 0, 0..=36_500)).filter(|days| *days > 0),
             database,
             migration,
             run_migrations: read.flag("RUN_MIGRATIONS", true),

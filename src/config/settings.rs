@@ -68,6 +68,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("PAGE_SIZE_MAX", "1000", "The most rows a caller may ask for at once."),
     setting("MAX_PENDING", "8", "The most enrolments of a student that wait for a decision at once."),
     setting("PENDING_DAYS", "14", "After so many days an enrolment that nobody decided on is withdrawn."),
+    setting(
+        "GOLD_EXPIRES_AFTER",
+        "0",
+        "Gold that was not spent within so many days of being earned expires; 0 is never.",
+    ),
     setting("TIME_ZONE", "Asia/Ho_Chi_Minh", "The zone of times that come without one."),
     secret(
         "DATABASE_URL",

@@ -247,7 +247,7 @@ impl<R: Resource> Asked<R> {
         self.refuse_deleted(viewer)?;
         let mut sql = QueryBuilder::<Postgres>::new(R::SELECT);
         self.push_conditions(&mut sql, viewer);
-        self.push_order(&mut sql);
+        self.push_order(&mut sql, viewer);
         let rows: Vec<R::Row> = sql.build_query_as().fetch_all(conn).await?;
         Ok(rows.into_iter().map(|row| R::shown(row, viewer)).collect())
     }
@@ -275,14 +275,14 @@ impl<R: Resource> Asked<R> {
         sql.push(", array[");
         for (place, (ordering, _)) in self.ordering.iter().enumerate() {
             sql.push(if place == 0 { "" } else { ", " });
-            sql.push(format!("({})::text", ordering.sql.replace("{id}", &id)));
+            sql.push(format!("({})::text", spelt_out(ordering, &id, viewer)));
         }
         sql.push("] as page_keys, ").push(&id).push(" as page_id ").push(from);
         self.push_conditions(&mut sql, viewer);
         if let Some(cursor) = &self.after {
-            push_after(&mut sql, &self.ordering, &id, cursor);
+            push_after(&mut sql, &self.ordering, |ordering| spelt_out(ordering, &id, viewer), cursor);
         }
-        self.push_order(&mut sql);
+        self.push_order(&mut sql, viewer);
         sql.push(" limit ").push_bind(self.size + 1);
 
         let mut rows = sql.build().fetch_all(conn).await?;
@@ -317,12 +317,12 @@ impl<R: Resource> Asked<R> {
         Err(Problem::forbidden("Only administrators may list deleted rows."))
     }
 
-    fn push_order(&self, sql: &mut QueryBuilder<Postgres>) {
+    fn push_order(&self, sql: &mut QueryBuilder<Postgres>, viewer: &Viewer) {
         let id = format!("{}.id", R::ALIAS);
         sql.push(" order by ");
         for (place, (ordering, descending)) in self.ordering.iter().enumerate() {
             sql.push(if place == 0 { "" } else { ", " });
-            sql.push(ordering.sql.replace("{id}", &id));
+            sql.push(spelt_out(ordering, &id, viewer));
             sql.push(if *descending { " desc" } else { "" });
         }
     }
@@ -368,9 +368,19 @@ impl<R: Resource> Asked<R> {
     }
 }
 
+/// The ordering's SQL for this viewer.
+fn spelt_out(ordering: &Ordering, id: &str, viewer: &Viewer) -> String {
+    let caller = viewer.caller_id().unwrap_or_default();
+    ordering.sql.replace("{id}", id).replace("{caller}", &caller.to_string())
+}
+
 /// The rows after the cursor: a row comparison where all orderings run one way, since an index serves it.
-fn push_after(sql: &mut QueryBuilder<Postgres>, ordering: &[(Ordering, bool)], id: &str, cursor: &Cursor) {
-    let expression = |ordering: &Ordering| ordering.sql.replace("{id}", id);
+fn push_after(
+    sql: &mut QueryBuilder<Postgres>,
+    ordering: &[(Ordering, bool)],
+    expression: impl Fn(&Ordering) -> String,
+    cursor: &Cursor,
+) {
     let one_way = ordering.windows(2).all(|pair| matches!(pair, [(_, a), (_, b)] if a == b));
     let bind = |sql: &mut QueryBuilder<Postgres>, ordering: &Ordering, key: &String| {
         // The parameter is text whatever PostgreSQL would infer: the cast to the ordering's type follows it.

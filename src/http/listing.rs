@@ -52,7 +52,7 @@ pub enum Kind {
 pub struct Ordering {
     /// As `?ordering=` spells it.
     pub name: &'static str,
-    /// SQL.
+    /// SQL; `{caller}` in it is the caller's id, 0 for nobody.
     pub sql: &'static str,
     /// The SQL type, to which a cursor's text is cast back.
     pub sql_type: &'static str,

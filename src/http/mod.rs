@@ -13,6 +13,7 @@ mod own_task;
 mod problem;
 mod repeat;
 mod routes;
+pub mod sheet;
 mod verbs;
 
 pub(crate) use answer::etag;
@@ -33,4 +34,4 @@ pub use routes::{Route, Routes, nothing_here, wrong_method};
 pub use verbs::{
     Audited, Resource, Sight, Target, Writable, change, create, find, insert, list, remove, replace, restore, show,
 };
-pub(crate) use verbs::{locked, set_deleted, update};
+pub(crate) use verbs::{lock, locked, set_deleted, update};

@@ -297,7 +297,8 @@ pub(crate) async fn locked<R: Writable>(
     Ok(row)
 }
 
-async fn lock<R: Resource>(tx: &mut PgConnection, id: Id) -> Answer<()> {
+/// Holds a row, deleted or not, until the transaction ends.
+pub(crate) async fn lock<R: Resource>(tx: &mut PgConnection, id: Id) -> Answer<()> {
     let mut sql = QueryBuilder::<Postgres>::new("select id from ");
     sql.push(R::TABLE).push(" where id = ").push_bind(id).push(" for no key update");
     sql.build().fetch_optional(tx).await?.map(|_| ()).ok_or_else(Problem::absent)

@@ -115,6 +115,12 @@ async fn resources(app: &TestApp) -> Vec<Resource> {
             ("name", json!("Trip")),
         ),
         resource(
+            "/api/social/achievements/",
+            "achievement",
+            json!({ "name": "Helper", "points_required": 1000, "description": "Helps" }),
+            ("points_required", json!(900)),
+        ),
+        resource(
             "/api/users/roles/",
             "role",
             json!({ "name": "Librarian", "permissions": ["courses.write"] }),
@@ -226,6 +232,7 @@ async fn every_write_of_every_resource_leaves_one_row_and_a_refusal_none() {
     drive_submissions(&mut watch, &admin).await;
     drive_calendar_links(&mut watch, &app).await;
     drive_workflows(&mut watch, &app, &admin).await;
+    drive_gold(&mut watch, &app, &admin).await;
     drive_the_rest(&mut watch, &app).await;
 
     // Those that read, write no resource, or are the whole point of another test.
@@ -593,6 +600,62 @@ async fn drive_workflows(watch: &mut Watch<'_>, app: &TestApp, admin: &Person) {
     let route = (Method::POST, "/api/users/webhook-outbox/{id}/replay/");
     watch.follow(route, Some(admin.id), "replay", ("webhook_message", message)).await;
     watch.refused(admin.post_bare(&path).await, 409).await;
+}
+
+/// What moves gold, and what is earned with it.
+async fn drive_gold(watch: &mut Watch<'_>, app: &TestApp, admin: &Person) {
+    let (ann, who) = (app.student().await, Some(admin.id));
+    let (accounts, transactions) = ("/api/social/social-gold/", "/api/social/transactions/");
+    let account = sqlx::query_scalar!("select id from gold_accounts where student_id = $1", ann.id.0);
+    let account = account.fetch_one(&app.db).await.unwrap();
+    let entered = |details: &Value, amount: i64| {
+        assert_eq!(details["changes"]["amount"], json!({ "before": null, "after": amount }));
+        assert_eq!(details["changes"]["student"], json!({ "before": null, "after": ann.id }));
+    };
+    for (verb, amount) in [("award", 5), ("deduct", -5)] {
+        let (path, route) = (format!("{accounts}{account}/{verb}/"), format!("{accounts}{{id}}/{verb}/"));
+        let body = json!({ "amount": 5, "reason": "Fair" });
+        watch.refused(ann.post(&path, &body).await, 403).await;
+        let made = Id(admin.post(&path, &body).await.expect(200)["transaction_id"].as_i64().unwrap());
+        entered(&watch.follow((Method::POST, &route), who, verb, ("gold_transaction", made)).await, amount);
+    }
+    watch
+        .refused(admin.post(&format!("{accounts}{account}/deduct/"), &json!({ "amount": 1, "reason": "x" })).await, 409)
+        .await;
+    let path = format!("{transactions}award/");
+    let made = admin.post(&path, &json!({ "student_id": ann.id, "amount": 7, "reason": "Fair" })).await;
+    let made = Id(made.expect(201)["transaction_id"].as_i64().unwrap());
+    entered(&watch.follow((Method::POST, &path), who, "award", ("gold_transaction", made)).await, 7);
+    let path = format!("{transactions}import-csv/");
+    let file = |amount: i64| Upload::of("file", "a.csv", format!("student,amount,reason\n{},{amount},Fair", ann.id));
+    watch.refused(admin.upload(&path, file(0)).await, 400).await;
+    admin.upload(&format!("{path}?dry_run=true"), file(8)).await.expect(200);
+    assert!(watch.new_entries().await.is_empty(), "to ask is not to do");
+    let made = admin.upload(&path, file(8)).await;
+    let made = Id(made.expect(201)["transactions"][0]["transaction_id"].as_i64().unwrap());
+    entered(&watch.follow((Method::POST, &path), who, "award", ("gold_transaction", made)).await, 8);
+
+    // One who has the points gets it at once, which is a row of its own.
+    let achievements = "/api/social/achievements/";
+    let made = admin.post(achievements, &json!({ "name": "First", "points_required": 10 })).await;
+    let achievement = made.expect(201)["id"].as_i64().unwrap();
+    let entries = watch.new_entries().await;
+    let found: Vec<_> = entries.iter().map(|entry| (entry.action.as_str(), entry.resource_type.as_str())).collect();
+    assert_eq!(found, [("grant", "student_achievement"), ("create", "achievement")]);
+    let (path, route) =
+        (format!("{achievements}{achievement}/badge_image/"), format!("{achievements}{{id}}/badge_image/"));
+    watch.refused(admin.upload(&path, Upload::of("file", "a.png", "words")).await, 400).await;
+    let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\0\0\0\0:~\x9bU\0\0\0\nIDATx\x9cc`\0\0\0\x02\0\x01H\xaf\xa4q\0\0\0\0IEND\xaeB`\x82";
+    admin.upload(&path, Upload::of("file", "a.png", &png[..])).await.expect(200);
+    watch.follow((Method::POST, &route), who, "set_badge_image", ("achievement", Id(achievement))).await;
+
+    let earned = Id(entries[0].resource_id.unwrap());
+    let (base, of) = ("/api/social/student-achievements/", ("student_achievement", earned));
+    watch.refused(ann.delete(&format!("{base}{earned}/")).await, 403).await;
+    admin.delete(&format!("{base}{earned}/")).await.expect(204);
+    watch.follow((Method::DELETE, &format!("{base}{{id}}/")), who, "delete", of).await;
+    admin.post_bare(&format!("{base}{earned}/restore/")).await.expect(200);
+    watch.follow((Method::POST, &format!("{base}{{id}}/restore/")), who, "restore", of).await;
 }
 
 /// The writes that are their own.

@@ -29,6 +29,7 @@ mod faults;
 mod files;
 mod migrations;
 mod openapi;
+mod social;
 mod support;
 mod uploads;
 mod users;

@@ -39,8 +39,11 @@ const LIBRARY: Route =
 const MEDIA: Route = Route { path: "/api/core/media/", ..LIBRARY };
 const UNIT: Route = Route { path: "/api/academic/unit-resources/", public: false, ..LIBRARY };
 
-/// It reads a file and keeps none.
-const IMPORT: &str = "/api/core/events/import-csv/";
+const ACHIEVEMENTS: &str = "/api/social/achievements/";
+const BADGE: Route = Route { path: "/api/social/achievements/{id}/badge_image/", address: "badge_image", ..PICTURE };
+
+/// They read a file and keep none.
+const IMPORTS: [&str; 2] = ["/api/core/events/import-csv/", "/api/social/transactions/import-csv/"];
 
 impl Route {
     fn takes(&self, media_type: &str) -> bool {
@@ -52,7 +55,10 @@ impl Route {
         let unit = unit.to_string();
         let body = multipart(&[("name=\"title\"", b"Title"), ("name=\"unit\"", unit.as_bytes()), (headers, bytes)]);
         let mut path = self.path.to_owned();
-        if path.contains("{id}") {
+        if self.path == BADGE.path {
+            sender.post(ACHIEVEMENTS, &json!({ "name": "First", "points_required": 10 })).await;
+            path = path.replace("{id}", &sender.get(ACHIEVEMENTS).await.ids()[0].to_string());
+        } else if path.contains("{id}") {
             // A ticket of its own, since one has only so many files.
             let ticket = sender.post("/api/core/tickets/", &json!({ "title": "Look at this" })).await;
             path = path.replace("{id}", &ticket.expect(201)["id"].to_string());
@@ -124,12 +130,12 @@ fn elsewhere(app: &TestApp) -> BTreeSet<PathBuf> {
     everything_below(app.folder()).into_iter().filter(|path| !path.starts_with(&media)).collect()
 }
 
-/// What was written, but for the tickets that files are sent to.
+/// What was written, but for the tickets and achievements that files are sent to.
 async fn audited(app: &TestApp) -> i64 {
     let rows = sqlx::query_scalar!(
         r#"select count(*) as "count!"
              from audit_log
-            where not (action = 'create' and resource_type = 'ticket')"#
+            where not (action = 'create' and resource_type in ('ticket', 'achievement'))"#
     );
     rows.fetch_one(&app.db).await.unwrap()
 }
@@ -228,6 +234,11 @@ async fn send_every_name(route: Route) {
 }
 
 #[tokio::test]
+async fn a_badge_is_judged_by_its_bytes() {
+    send_everything(BADGE).await;
+}
+
+#[tokio::test]
 async fn a_picture_of_a_person_is_judged_by_its_bytes() {
     send_everything(PICTURE).await;
 }
@@ -259,7 +270,8 @@ async fn what_the_sender_calls_a_file_is_never_a_path() {
         send_every_name(TICKET),
         send_every_name(LIBRARY),
         send_every_name(MEDIA),
-        send_every_name(UNIT)
+        send_every_name(UNIT),
+        send_every_name(BADGE)
     );
 }
 
@@ -269,8 +281,10 @@ async fn an_import_keeps_no_file_whatever_is_sent() {
     let admin = app.admin().await;
     for sample in corpus() {
         let headers = format!("name=\"data\"; filename=\"{}\"\r\nContent-Type: text/csv", sample.name);
-        let reply = admin.send(Method::POST, IMPORT, FORM, multipart(&[(&headers, &sample.bytes)])).await;
-        assert_eq!(reply.status, 400, "{}: {}", sample.what, reply.body);
+        for import in IMPORTS {
+            let reply = admin.send(Method::POST, import, FORM, multipart(&[(&headers, &sample.bytes)])).await;
+            assert_eq!(reply.status, 400, "{} to {import}: {}", sample.what, reply.body);
+        }
     }
     assert_eq!(store(&app).await, []);
     assert_eq!(audited(&app).await, 0);
@@ -288,7 +302,7 @@ async fn no_route_takes_a_file_that_is_not_tested_here() {
             }
         }
     }
-    let tested = [PICTURE, TICKET, LIBRARY, MEDIA, UNIT].map(|route| route.path);
-    let tested: BTreeSet<String> = tested.iter().chain([&IMPORT]).map(|path| format!("post {path}")).collect();
+    let tested = [PICTURE, TICKET, LIBRARY, MEDIA, UNIT, BADGE].map(|route| route.path);
+    let tested: BTreeSet<String> = tested.iter().chain(&IMPORTS).map(|path| format!("post {path}")).collect();
     assert_eq!(found, tested);
 }

@@ -9,21 +9,19 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::handlers::Event;
-use super::sheet::{self, Fault, MOST_ROWS, Row, Sheet};
+use super::sheet::{self, Row, Sheet};
 use super::store;
 use crate::access::{Actor, Permission, Viewer, may};
 use crate::app::AppState;
 use crate::audit;
 use crate::files::{Upload, UploadedFile};
+use crate::http::sheet::{MOST_FAULTS, MOST_ROWS, RowFault, refuse, rejected, text_of};
 use crate::http::{
     Accepted, Answer, Created, Describe, Done, Faults, Notes, NowOrLater, Posted, Problem, Resource, Schemas, flag,
     query_pairs,
 };
 use crate::ids::{Id, Moment};
 use crate::workflows::queue;
-
-/// The most faults that one answer tells.
-const MOST_FAULTS: usize = 1000;
 
 /// How a file is to be imported.
 pub(super) struct Wanted {
@@ -71,22 +69,6 @@ pub(super) struct EventMade {
     title: String,
     start: Moment,
     visibility: String,
-}
-
-/// What is wrong with a row.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct RowFault {
-    /// The place among the rows, from 1; the header is none.
-    row: usize,
-    /// The column.
-    field: String,
-    error: String,
-}
-
-impl From<&Fault> for RowFault {
-    fn from(Fault { row, field, error }: &Fault) -> Self {
-        Self { row: *row, field: field.clone(), error: error.clone() }
-    }
 }
 
 /// Events from a workflow: the columns of either shape of file, as JSON.
@@ -144,7 +126,7 @@ pub(super) async fn import_csv(
             Box::pin(async move {
                 let (rows, faults) = known_units(tx, sheet).await?;
                 if !partial {
-                    refuse(&faults)?;
+                    refuse(&faults, "no event was created")?;
                 }
                 let events = make(tx, actor, &rows).await?;
                 Done::with(&EventImport {
@@ -152,7 +134,7 @@ pub(super) async fn import_csv(
                     created_count: events.len(),
                     error_count: rejected(&faults),
                     events,
-                    errors: faults.iter().take(MOST_FAULTS).map(RowFault::from).collect(),
+                    errors: faults.iter().take(MOST_FAULTS).cloned().collect(),
                 })
             })
         })
@@ -167,7 +149,7 @@ async fn forward(
     upload: &Upload,
     file: &UploadedFile,
 ) -> Answer<Accepted<Forwarded>> {
-    let text = sheet::text_of(&file.field, &file.bytes)?;
+    let text = text_of(&file.field, &file.bytes)?;
     let import = Uuid::now_v7();
     let payload = &json!({ "file_name": file.name, "content": text, "uploaded_by": actor.id() });
     upload
@@ -201,7 +183,7 @@ pub(super) async fn batch_create(
                 let (rows, faults) = known_units(tx, sheet).await?;
                 let new = store::without_known(tx, &rows).await?;
                 let created_events = make(tx, actor, &new).await?;
-                let errors: Vec<RowFault> = faults.iter().take(MOST_FAULTS).map(RowFault::from).collect();
+                let errors: Vec<RowFault> = faults.iter().take(MOST_FAULTS).cloned().collect();
                 Created::with(&EventBatch {
                     created_count: created_events.len(),
                     skipped_count: rows.len() - new.len(),
@@ -215,42 +197,19 @@ pub(super) async fn batch_create(
 }
 
 /// The rows whose unit there is, and all that is wrong with the others.
-async fn known_units<'a>(tx: &mut PgConnection, sheet: &'a Sheet) -> Answer<(Vec<&'a Row>, Vec<Fault>)> {
+async fn known_units<'a>(tx: &mut PgConnection, sheet: &'a Sheet) -> Answer<(Vec<&'a Row>, Vec<RowFault>)> {
     let wanted: Vec<Id> = sheet.rows.iter().filter_map(|row| row.related_unit).collect();
     let unknown = store::unknown_units(tx, &wanted).await?;
     let is_unknown = |row: &&Row| row.related_unit.is_some_and(|unit| unknown.contains(&unit));
     let (lost, rows): (Vec<&Row>, Vec<&Row>) = sheet.rows.iter().partition(is_unknown);
-    let fault = |row: &Row| Fault {
+    let fault = |row: &Row| RowFault {
         row: row.number,
         field: "related_unit_id".to_owned(),
         error: format!("There is no unit with the id {}.", row.related_unit.unwrap_or_default()),
     };
-    let mut faults: Vec<Fault> = sheet.faults.iter().cloned().chain(lost.into_iter().map(fault)).collect();
+    let mut faults: Vec<RowFault> = sheet.faults.iter().cloned().chain(lost.into_iter().map(fault)).collect();
     faults.sort_by_key(|fault| fault.row);
     Ok((rows, faults))
-}
-
-/// How many rows the faults are of.
-fn rejected(faults: &[Fault]) -> usize {
-    let mut rows: Vec<usize> = faults.iter().map(|fault| fault.row).collect();
-    rows.dedup();
-    rows.len()
-}
-
-/// 400 that names every row and column, unless nothing is wrong.
-fn refuse(faults: &[Fault]) -> Answer<()> {
-    if faults.is_empty() {
-        return Ok(());
-    }
-    let told: Vec<RowFault> = faults.iter().take(MOST_FAULTS).map(RowFault::from).collect();
-    let mut named = Faults::default();
-    for fault in &told {
-        named.add(format!("rows[{}].{}", fault.row, fault.field), fault.error.clone());
-    }
-    let says = format!("{} rows break a rule, so no event was created; see row_errors.", rejected(faults));
-    let problem = Problem::new(axum::http::StatusCode::BAD_REQUEST, "invalid", says)
-        .with("row_errors", serde_json::to_value(&told).map_err(Problem::internal)?);
-    named.refuse_with(problem)
 }
 
 /// Creates the events, each with its row in the audit log.

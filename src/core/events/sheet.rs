@@ -3,16 +3,12 @@
 //! Nothing here asks the database. A row that breaks a rule is a fault of its own, so that a caller learns of all of them
 //! at once.
 
-use std::collections::BTreeMap;
-
 use chrono::{NaiveDate, NaiveTime};
 use serde_json::{Map, Value, json};
 
+use crate::http::sheet::{Cells, RowFault, Table, cell};
 use crate::http::{Answer, Faults, Problem};
 use crate::ids::{Id, Moment};
-
-/// The most rows that are taken at once.
-pub(super) const MOST_ROWS: usize = 20_000;
 
 /// An event that a row describes.
 #[derive(Debug, Clone)]
@@ -30,26 +26,12 @@ pub(super) struct Row {
     pub(super) generation_meta: Value,
 }
 
-/// What is wrong with a row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fault {
-    /// The place among the rows, from 1.
-    pub(super) row: usize,
-    /// The column.
-    pub(super) field: String,
-    /// What is wrong, for people.
-    pub(super) error: String,
-}
-
 /// What was read: the rows that break no rule, and what is wrong with the others.
 #[derive(Debug, Default)]
 pub(super) struct Sheet {
     pub(super) rows: Vec<Row>,
-    pub(super) faults: Vec<Fault>,
+    pub(super) faults: Vec<RowFault>,
 }
-
-/// A row's columns by their names in lower case.
-type Cells = BTreeMap<String, String>;
 
 /// How a row of one of the shapes is read.
 type ReadRow = fn(usize, &Cells, DateOrder) -> Result<Row, Faults>;
@@ -61,55 +43,12 @@ enum DateOrder {
     MonthFirst,
 }
 
-const NO_CSV: &str = "A CSV file in UTF-8 is expected.";
-
-/// The text of a file, without a byte order mark.
+/// Reads a CSV file.
 ///
 /// # Errors
-/// 400 on `field` when it is not UTF-8.
-pub(super) fn text_of<'a>(field: &str, bytes: &'a [u8]) -> Answer<&'a str> {
-    let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
-    let text = text.ok_or_else(|| Problem::invalid(field, NO_CSV))?;
-    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
-}
-
-/// Reads a CSV file in UTF-8, with or without a byte order mark, with commas or semicolons.
-///
-/// # Errors
-/// 400 on `field` when it is no such file or has neither of the two headers.
+/// 400 on `field` when it is none or has neither of the two headers.
 pub(super) fn of_csv(field: &str, bytes: &[u8]) -> Answer<Sheet> {
-    let text = text_of(field, bytes)?;
-    let header = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    let delimiter = if header.matches(';').count() > header.matches(',').count() { b';' } else { b',' };
-    let mut file = csv::ReaderBuilder::new().flexible(true).delimiter(delimiter).from_reader(text.as_bytes());
-    let names: Vec<String> = file
-        .headers()
-        .map_err(|_| Problem::invalid(field, NO_CSV))?
-        .iter()
-        .map(|name| name.trim().to_lowercase())
-        .collect();
-    let mut sheet = Sheet::default();
-    let mut table = Vec::new();
-    for (index, record) in file.records().enumerate() {
-        let number = index + 1;
-        let record = record.map_err(|_| Problem::invalid(field, NO_CSV))?;
-        if record.iter().all(|cell| cell.trim().is_empty()) {
-            continue;
-        }
-        if record.iter().skip(names.len()).any(|cell| !cell.trim().is_empty()) {
-            let error = format!("The row has {} fields, the header {}.", record.len(), names.len());
-            sheet.faults.push(Fault { row: number, field: "row".to_owned(), error });
-            continue;
-        }
-        // Missing trailing fields are empty.
-        let cell = |place: usize| record.get(place).unwrap_or_default().trim().to_owned();
-        let cells: Cells = names.iter().enumerate().map(|(place, name)| (name.clone(), cell(place))).collect();
-        table.push((number, cells));
-        if table.len() > MOST_ROWS {
-            return Err(Problem::invalid(field, format!("At most {MOST_ROWS} rows are taken at once.")));
-        }
-    }
-    read(field, &names, &table, sheet)
+    read(field, Table::of_csv(field, bytes)?)
 }
 
 /// Reads rows that came as JSON objects with the columns of either shape.
@@ -125,29 +64,26 @@ pub(super) fn of_json(field: &str, rows: &[Map<String, Value>]) -> Answer<Sheet>
     let cells = |row: &Map<String, Value>| -> Cells {
         row.iter().map(|(name, value)| (name.trim().to_lowercase(), text(value))).collect()
     };
-    let table: Vec<(usize, Cells)> = rows.iter().enumerate().map(|(index, row)| (index + 1, cells(row))).collect();
-    let names: Vec<String> = table.iter().flat_map(|(_, cells)| cells.keys().cloned()).collect();
-    read(field, &names, &table, Sheet::default())
+    let rows: Vec<(usize, Cells)> = rows.iter().enumerate().map(|(index, row)| (index + 1, cells(row))).collect();
+    let names = rows.iter().flat_map(|(_, cells)| cells.keys().cloned()).collect();
+    read(field, Table { names, rows, faults: Vec::new() })
 }
 
-fn read(field: &str, names: &[String], table: &[(usize, Cells)], mut sheet: Sheet) -> Answer<Sheet> {
-    let has = |name: &str| names.iter().any(|known| known == name);
-    let (date_column, of_row): (&str, ReadRow) = if has("event_title") && has("event_date") {
+fn read(field: &str, table: Table) -> Answer<Sheet> {
+    let (date_column, of_row): (&str, ReadRow) = if table.has("event_title") && table.has("event_date") {
         ("event_date", rich_row)
-    } else if has("title") && has("start") {
+    } else if table.has("title") && table.has("start") {
         ("start", plain_row)
     } else {
         let says = "The columns `title` and `start`, or `Event_Title` and `Event_Date`, are needed.";
         return Err(Problem::invalid(field, says));
     };
-    let order = date_order(field, date_column, table)?;
-    for (number, cells) in table {
+    let order = date_order(field, date_column, &table.rows)?;
+    let mut sheet = Sheet { rows: Vec::new(), faults: table.faults };
+    for (number, cells) in &table.rows {
         match of_row(*number, cells, order) {
             Ok(row) => sheet.rows.push(row),
-            Err(faults) => {
-                let row = *number;
-                sheet.faults.extend(faults.into_pairs().map(|(field, error)| Fault { row, field, error }));
-            }
+            Err(faults) => sheet.faults.extend(faults.of_row(*number)),
         }
     }
     sheet.faults.sort_by_key(|fault| fault.row);
@@ -226,10 +162,6 @@ fn moment_in(text: &str, order: DateOrder) -> Result<Moment, &'static str> {
     let (day, rest) = day(text, order).ok_or(DATE_SAYS)?;
     let time = if rest.is_empty() { NaiveTime::MIN } else { time(rest).ok_or("A time such as 14:30 is expected.")? };
     moment(day, time)
-}
-
-fn cell<'a>(cells: &'a Cells, name: &str) -> &'a str {
-    cells.get(name).map_or("", String::as_str)
 }
 
 /// `title,start` and, if there, `description,end,location,visibility,related_unit_id`.
