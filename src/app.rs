@@ -20,7 +20,7 @@ use crate::db::Pool;
 use crate::files::{FileStore, Links};
 use crate::health::Database;
 use crate::http::{self, Problem, Routes};
-use crate::{academic, advisor, core, docs, enrollment, files, health, social, users, workflows};
+use crate::{academic, advisor, audit, core, docs, enrollment, files, health, privacy, social, users, workflows};
 
 /// What every handler shares; cheap to clone.
 #[derive(Clone)]
@@ -92,6 +92,8 @@ impl AppState {
 pub fn routes() -> Routes {
     health::routes()
         .and(users::routes())
+        .and(audit::routes())
+        .and(privacy::routes())
         .and(academic::routes())
         .and(enrollment::routes())
         .and(core::routes())

@@ -1,5 +1,5 @@
 //! What runs beside the requests: the probe of the database, the mail queue, webhooks, pending enrolments, gold that expires,
-//! and sweeping.
+//! the audit log's seals, and sweeping.
 
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ pub fn start(app: &AppState, stop: &CancellationToken) -> TaskTracker {
     tasks.spawn(crate::enrollment::pending::look_after(app.clone(), stop.clone()));
     tasks.spawn(crate::workflows::deliver(app.clone(), stop.clone()));
     tasks.spawn(crate::social::gold::expire::look_after(app.clone(), stop.clone()));
+    tasks.spawn(crate::audit::seal::look_after(app.clone(), stop.clone()));
     tasks.spawn(sweep(app.clone(), stop.clone()));
     tasks.close();
     tasks
@@ -41,6 +42,7 @@ async fn sweep(app: AppState, stop: CancellationToken) {
 }
 
 async fn sweep_once(app: &AppState) -> Answer<()> {
+    app.files.remove_deleted(&app.db).await?;
     let mut conn = app.db.acquire().await?;
     sqlx::query!("delete from idempotency_keys where created_at < now() - interval '24 hours'")
         .execute(&mut *conn)

@@ -1,7 +1,7 @@
 //! SwinCMS: a JSON REST API server for a university's course management.
 //!
 //! One axum binary over one PostgreSQL. A request comes in through [`serve`], passes the layers of [`app`], and meets
-//! a handler of a domain ([`users`], [`academic`], [`enrollment`], [`core`], [`social`]), whose first argument says who may call it ([`access`]). What
+//! a handler of a domain ([`users`], [`academic`], [`enrollment`], [`core`], [`social`], [`workflows`], [`advisor`], [`privacy`]), whose first argument says who may call it ([`access`]). What
 //! endpoints share (routes, bodies, lists, problems, conditions, repeats) is [`http`]; a resource names its columns,
 //! fields and rules, and the shared verbs there do the rest. Reads take a connection of the pool, writes go through
 //! [`db::write`], and each leaves a row in the [`audit`] log. The command line is [`cli`].
@@ -26,6 +26,7 @@ pub mod health;
 pub mod http;
 pub mod ids;
 pub mod migrate;
+pub mod privacy;
 pub mod serve;
 pub mod social;
 pub mod telemetry;

@@ -133,6 +133,12 @@ permissions! {
     EditProfile = "users.edit_profile",
     /// Create, change and deactivate users; who gives rights with it needs `roles.manage` too.
     ManageUsers = "users.manage",
+    /// Export everything about oneself that is kept.
+    ExportOwnData = "users.export",
+    /// Erase what is personal of somebody, for good.
+    AnonymiseUsers = "users.anonymise",
+    /// Read the audit log.
+    ReadAuditLog = "audit_log.read",
     /// List students.
     ReadStudents = "students.read",
     /// See student profiles.
@@ -358,6 +364,7 @@ fn of_user_type(permission: Permission, user_type: UserType) -> Reach {
     match (permission, user_type) {
         (
             P::EditProfile
+            | P::ExportOwnData
             | P::ReadNotifications
             | P::EditNotifications
             | P::CreateTickets
@@ -382,6 +389,9 @@ fn of_user_type(permission: Permission, user_type: UserType) -> Reach {
         (P::ReadStudentProfiles, Student | Parent) => Reach::OWN,
 
         (P::ManageSessions, _) => Reach::OWN,
+
+        (P::ReadAuditLog, Auditor) => Reach::ALL,
+        (P::ReadAuditLog, Student | Parent | UnitConvenor | Staff) => Reach::NONE,
 
         (P::WriteStudentProfiles | P::WriteCourses | P::WriteCourseUnits | P::WriteIntakes, Staff) => Reach::ALL,
         (
@@ -477,6 +487,7 @@ fn of_user_type(permission: Permission, user_type: UserType) -> Reach {
         (
             P::ReadPrivate
             | P::ManageUsers
+            | P::AnonymiseUsers
             | P::ManageRoles
             | P::DeleteEnrollments
             | P::RestoreDeleted

@@ -61,6 +61,16 @@ enum Command {
     /// Prints the OpenAPI document.
     #[command(after_help = "Example:\n  swincms openapi > openapi.json")]
     Openapi,
+    /// Looks at the audit log.
+    #[command(
+        subcommand_required = true,
+        arg_required_else_help = true,
+        after_help = "Example:\n  swincms audit verify"
+    )]
+    Audit {
+        #[command(subcommand)]
+        what: audit::What,
+    },
 }
 
 /// Reads the command line and does what it says.
@@ -80,6 +90,7 @@ pub async fn run() -> anyhow::Result<()> {
         Command::Seed(options) => Box::pin(seed::run(options, Config::read()?)).await,
         Command::Import { what } => Box::pin(import::run(what, Config::read()?)).await,
         Command::Check(options) => check::run(options, Config::read()).await,
+        Command::Audit { what } => Box::pin(audit::run(what, Config::read()?)).await,
         Command::Openapi => {
             let document = crate::http::openapi::document(&crate::app::routes());
             Ok(out::print(&format!("{}\n", serde_json::to_string_pretty(&document)?))?)

@@ -125,7 +125,7 @@ pub const SETTINGS: &[Setting] = &[
     secret(
         "AUDIT_KEY",
         "dev: from SECRET_KEY; prod: needed",
-        "Not used yet. Seals the audit log; at least 32 characters.",
+        "Seals the audit log; at least 32 characters. Keep it as long as the log.",
     ),
     setting(
         "REGISTRATION",

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::kinds::{Accepts, Kind};
 use super::upload::UploadedFile;
+use crate::db::Pool;
 use crate::http::{Answer, Problem};
 use crate::ids::Id;
 
@@ -157,6 +158,41 @@ impl FileStore {
         {
             tracing::warn!(%error, "a file without a row could not be removed");
         }
+    }
+
+    /// Removes the bytes of files that are deleted and that nothing refers to any more, and then their rows.
+    ///
+    /// # Errors
+    /// The database's failure.
+    pub async fn remove_deleted(&self, pool: &Pool) -> Answer<()> {
+        let gone = sqlx::query!(
+            "select f.id, f.name, f.public
+               from stored_files f
+              where f.deleted_at is not null
+                and not exists (select from users u where u.profile_image_id = f.id)
+                and not exists (select from ticket_files l where l.file_id = f.id)
+                and not exists (select from scholarship_application_files l where l.file_id = f.id)
+                and not exists (select from media_assets m where m.file_id = f.id)
+                and not exists (select from resources r where r.file_id = f.id)
+                and not exists (select from unit_resources r where r.file_id = f.id)
+                and not exists (select from achievements a where a.badge_image_id = f.id)"
+        )
+        .fetch_all(&mut *pool.acquire().await?)
+        .await?;
+        for file in gone {
+            let path = self.root.join(if file.public { "public" } else { "private" }).join(&file.name);
+            match tokio::fs::remove_file(path).await {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    tracing::warn!(%error, "a deleted file could not be removed");
+                }
+                _ => {
+                    sqlx::query!("delete from stored_files where id = $1", file.id)
+                        .execute(&mut *pool.acquire().await?)
+                        .await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// A private file by its id.

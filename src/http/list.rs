@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 use std::marker::PhantomData;
+use std::net::IpAddr;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -190,6 +191,7 @@ fn filter_value(filter: Filter, text: &str) -> Result<Value, String> {
         Kind::Id | Kind::Where => Value::Number(text.parse::<Id>()?.0),
         Kind::Number => Value::Number(text.parse::<i32>().map_err(|_| "A number is expected.")?.into()),
         Kind::Text => Value::Text(text.to_owned()),
+        Kind::Address => Value::Text(text.parse::<IpAddr>().map_err(|_| "An IP address is expected.")?.to_string()),
         Kind::Flag => Value::Flag(boolean(text).ok_or("`true` or `false` is expected.")?),
         Kind::OneOf(words) if words.contains(&text) => Value::Text(text.to_owned()),
         Kind::OneOf(words) => return Err(format!("One of {} is expected.", words.join(", "))),
@@ -335,6 +337,8 @@ impl<R: Resource> Asked<R> {
             sql.push(" and ");
             let (before, after) = match filter.kind {
                 Kind::Where => filter.sql.split_once("{}").unwrap_or((filter.sql, "")),
+                // The parameter is text, whatever it is compared with.
+                Kind::Address => (filter.sql, "::text::inet"),
                 Kind::Id | Kind::Number | Kind::Text | Kind::Flag | Kind::OneOf(_) | Kind::From | Kind::To => {
                     (filter.sql, "")
                 }
@@ -344,7 +348,7 @@ impl<R: Resource> Asked<R> {
                 Kind::Where => "",
                 Kind::From => " >= ",
                 Kind::To => " <= ",
-                Kind::Id | Kind::Number | Kind::Text | Kind::Flag | Kind::OneOf(_) => " = ",
+                Kind::Id | Kind::Number | Kind::Text | Kind::Address | Kind::Flag | Kind::OneOf(_) => " = ",
             });
             match value {
                 Value::Number(number) => sql.push_bind(*number),
@@ -506,6 +510,7 @@ impl<R: Resource> Describe for Asked<R> {
                 Kind::Id | Kind::Where => json!({ "type": "integer", "format": "int64", "minimum": 1 }),
                 Kind::Number => json!({ "type": "integer", "format": "int32" }),
                 Kind::Text => json!({ "type": "string" }),
+                Kind::Address => json!({ "type": "string", "description": "An IP address" }),
                 Kind::Flag => json!({ "type": "boolean" }),
                 Kind::OneOf(words) => json!({ "type": "string", "enum": words }),
                 Kind::From | Kind::To => json!({ "type": "string", "description": "RFC 3339, or a day" }),

@@ -43,6 +43,8 @@ pub enum Kind {
     From,
     /// A moment or day, before or at it.
     To,
+    /// An IP address, equal.
+    Address,
     /// An id within a condition of its own.
     Where,
 }

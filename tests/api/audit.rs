@@ -164,13 +164,18 @@ struct Entry {
     resource_type: String,
     resource_id: Option<i64>,
     details: Value,
+    /// The transaction that wrote it, as rows have it in `xmin`.
+    transaction: String,
 }
 
 /// The whole log, in its order.
 async fn log(app: &TestApp) -> Vec<Entry> {
     let rows = sqlx::query_as!(
         Entry,
-        "select user_id, action, resource_type, resource_id, details from audit_log order by id"
+        r#"select user_id, action, resource_type, resource_id, details,
+                  (position::text::numeric % 4294967296)::text as "transaction!"
+             from audit_log
+            order by id"#
     );
     rows.fetch_all(&app.db).await.unwrap()
 }
@@ -197,8 +202,28 @@ impl Watch<'_> {
         let entry = entries.remove(0);
         let found = (entry.user_id, entry.action.as_str(), entry.resource_type.as_str(), entry.resource_id);
         assert_eq!(found, (actor.map(|id| id.0), action, of.0, Some(of.1.0)), "{route:?}");
+        self.wrote_something(&entry).await;
         self.driven.insert((route.0.to_string(), route.1.to_owned()));
         entry.details
+    }
+
+    /// The row stands in the transaction of the write: what it wrote is there.
+    async fn wrote_something(&self, entry: &Entry) {
+        // What it removed is not.
+        if entry.action == "unattend" {
+            return;
+        }
+        let tables = sqlx::query_scalar!(
+            r#"select string_agg(format('select from %I where xmin = %L', table_name, $1::text), ' union all ') as "sql!"
+                 from information_schema.tables
+                where table_schema = 'public'
+                  and table_type = 'BASE TABLE'
+                  and table_name not in ('audit_log', 'audit_seals', 'idempotency_keys', 'throttle_buckets')"#,
+            entry.transaction
+        );
+        let sql = tables.fetch_one(&self.app.db).await.unwrap();
+        let rows = sqlx::Executor::fetch_all(&self.app.db, sqlx::AssertSqlSafe(sql)).await.unwrap();
+        assert!(!rows.is_empty(), "nothing was written in the transaction of {entry:?}");
     }
 
     /// A refusal leaves nothing.
@@ -233,6 +258,7 @@ async fn every_write_of_every_resource_leaves_one_row_and_a_refusal_none() {
     drive_calendar_links(&mut watch, &app).await;
     drive_workflows(&mut watch, &app, &admin).await;
     drive_gold(&mut watch, &app, &admin).await;
+    drive_anonymising(&mut watch, &app, &admin).await;
     drive_the_rest(&mut watch, &app).await;
 
     // Those that read, write no resource, or are the whole point of another test.
@@ -658,6 +684,23 @@ async fn drive_gold(watch: &mut Watch<'_>, app: &TestApp, admin: &Person) {
     watch.follow((Method::POST, &format!("{base}{{id}}/restore/")), who, "restore", of).await;
 }
 
+/// Somebody is anonymised: the row names the rows that were erased, and nothing of the person.
+async fn drive_anonymising(watch: &mut Watch<'_>, app: &TestApp, admin: &Person) {
+    let (path, ann, other) = ("/api/users/users/{id}/anonymise/", app.student().await, app.staff().await);
+    let of = ("user", ann.id);
+    ann.patch("/api/users/users/update_profile/", &json!({ "bio": "Climbs" })).await.expect(200);
+    let own = "/api/users/users/update_profile/";
+    watch.follow((Method::PATCH, own), Some(ann.id), "update", of).await;
+    let one = path.replace("{id}", &ann.id.to_string());
+    watch.refused(other.post_bare(&one).await, 403).await;
+    admin.post_bare(&one).await.expect(200);
+    let details = watch.follow((Method::POST, path), Some(admin.id), "anonymise", of).await;
+    let last = sqlx::query_scalar!(r#"select max(id) as "id!" from audit_log where user_id = $1"#, ann.id.0);
+    let last = json!([last.fetch_one(&app.db).await.unwrap()]);
+    assert_eq!(details, json!({ "erased_details": last, "erased_origins": last }));
+    watch.refused(admin.post_bare(&one).await, 409).await;
+}
+
 /// The writes that are their own.
 async fn drive_the_rest(watch: &mut Watch<'_>, app: &TestApp) {
     let ann = app.student().await;
@@ -728,7 +771,7 @@ async fn drive_the_rest(watch: &mut Watch<'_>, app: &TestApp) {
     // What is secret stands nowhere in the log.
     let whole = sqlx::query_scalar!(r#"select string_agg(a::text, ' ') as "text!" from audit_log a"#);
     let whole = whole.fetch_one(&app.db).await.unwrap();
-    let hashes = sqlx::query_scalar!("select password_hash from users where password_hash <> ''");
+    let hashes = sqlx::query_scalar!("select password_hash from users where password_hash like '$%'");
     let hashes = hashes.fetch_all(&app.db).await.unwrap();
     let passwords = [
         "harbour-Quilt-77",
@@ -812,6 +855,11 @@ async fn the_database_refuses_to_change_or_remove_a_row() {
         "update audit_log set ip_address = null",
         "update audit_log set details = '{\"changes\": {}}'",
         "update audit_log set details = '{}', user_id = 4711",
+        "update audit_log set details = '{}'",
+        "update audit_log set details = '{}', salt = '', ip_address = null",
+        "update audit_log set ip_address = null, user_agent = ''",
+        "update audit_log set origin_salt = '\\x01'",
+        "update audit_log set origin_digest = sha256('')",
         "update audit_log set salt = '\\x01'",
         "update audit_log set details_digest = sha256('')",
         "update audit_log set position = '1'",
@@ -825,10 +873,15 @@ async fn the_database_refuses_to_change_or_remove_a_row() {
         sqlx::query_scalar!(r#"select to_jsonb(a) as "row!" from audit_log a"#).fetch_all(&app.db).await.unwrap();
     assert_eq!(after, before);
 
-    // The one change that is allowed: what was said of a person is erased, and its digest stays.
+    // The changes that are allowed: what was said of a person is erased, and from where they came; the digests stay.
     sqlx::raw_sql("update audit_log set details = '{}', salt = ''").execute(&app.db).await.unwrap();
+    sqlx::raw_sql("update audit_log set ip_address = null, user_agent = '', origin_salt = ''")
+        .execute(&app.db)
+        .await
+        .unwrap();
     let erased =
         sqlx::query_scalar!(r#"select to_jsonb(a) as "row!" from audit_log a"#).fetch_one(&app.db).await.unwrap();
     assert_eq!(erased["details_digest"], before[0]["details_digest"]);
-    assert_eq!(erased["details"], json!({}));
+    assert_eq!(erased["origin_digest"], before[0]["origin_digest"]);
+    assert_eq!((&erased["details"], &erased["ip_address"]), (&json!({}), &json!(null)));
 }

@@ -11,9 +11,9 @@ use crate::support::fixtures::{self, MAJORS};
 use crate::support::{NOW, TestApp};
 
 /// What a command said, and whether it went well.
-struct Said {
-    ok: bool,
-    out: String,
+pub(crate) struct Said {
+    pub(crate) ok: bool,
+    pub(crate) out: String,
     err: String,
 }
 
@@ -57,7 +57,8 @@ async fn swincms_with(app: &TestApp, arguments: &[&str], settings: &[(&str, &str
     Said { ok: status.success(), out: String::from_utf8(stdout).unwrap(), err: String::from_utf8(stderr).unwrap() }
 }
 
-async fn swincms(app: &TestApp, arguments: &[&str]) -> Said {
+/// Runs `swincms` on the test's database.
+pub(crate) async fn swincms(app: &TestApp, arguments: &[&str]) -> Said {
     swincms_with(app, arguments, &[], "").await
 }
 

@@ -250,7 +250,13 @@ pub(super) async fn reactivate(
     repeat
         .once(&app, actor.id(), |tx, _| {
             Box::pin(async move {
-                if !store::lock(tx, id).await? || !store::set_active(tx, actor.id(), id, true).await? {
+                if !store::lock(tx, id).await? {
+                    return Err(Problem::absent());
+                }
+                if store::is_anonymised(tx, id).await? {
+                    return Err(Problem::conflict("anonymised", "This person has been anonymised and stays so."));
+                }
+                if !store::set_active(tx, actor.id(), id, true).await? {
                     return Err(Problem::absent());
                 }
                 audit::record(tx, actor, "restore", "user", Some(id), &active(false), &active(true)).await?;

@@ -209,6 +209,13 @@ pub(super) async fn lock(tx: &mut PgConnection, id: Id) -> sqlx::Result<bool> {
     Ok(found.is_some())
 }
 
+/// Whether what was personal of this person has been erased.
+pub(super) async fn is_anonymised(tx: &mut PgConnection, id: Id) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(r#"select anonymised_at is not null as "is!" from users where id = $1"#, id.0)
+        .fetch_one(tx)
+        .await
+}
+
 /// Activates or deactivates an account; false when it already was.
 pub(super) async fn set_active(tx: &mut PgConnection, author: Id, id: Id, active: bool) -> sqlx::Result<bool> {
     let done = sqlx::query!(

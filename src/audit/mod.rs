@@ -1,4 +1,12 @@
-//! The audit log: a row for every write, in the write's transaction.
+//! The audit log: a row for every write, in the write's transaction; sealed, so that a change by hand is found.
+//!
+//! Owns `audit_log` and `audit_seals`. Writers record here; [`seal`] chains what they wrote, [`verify()`] compares, and
+//! the log's lists are what administrators and auditors read.
+
+mod chain;
+mod entries;
+pub mod seal;
+mod verify;
 
 use std::collections::BTreeSet;
 
@@ -6,8 +14,17 @@ use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
 use crate::access::Viewer;
-use crate::http::{Answer, Origin};
+use crate::http::{Answer, Origin, Routes, list, show};
 use crate::ids::Id;
+
+pub use verify::{Fault, Report, verify};
+
+/// The endpoints of the log.
+pub fn routes() -> Routes {
+    Routes::under("/api/users/audit-log")
+        .get("/", list::<entries::AuditEntry>, "Lists what was done, the latest first.")
+        .get("/{id}/", show::<entries::AuditEntry>, "Shows an entry of the audit log.")
+}
 
 /// Writes what was done to what, with each changed field before and after.
 ///

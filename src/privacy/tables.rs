@@ -1,0 +1,388 @@
+//! What is personal of whom: every table with its columns. This array is what an export reads and what anonymising
+//! erases; a test compares it with the schema, so that a new column is decided on before it is in use.
+//!
+//! Ids of people are kept everywhere: once the account is anonymised they lead to nobody.
+
+/// A table, and what of it is personal. Columns are named in one line, with spaces between.
+#[derive(Debug, Clone, Copy)]
+pub struct Table {
+    /// The table.
+    pub name: &'static str,
+    /// SQL: the rows that are about a person or of their making, `$1`; empty when no row is.
+    pub of: &'static str,
+    /// SQL: the rows that an export shows the person; empty for none. What others wrote is there as far as the person
+    /// can see it over the API.
+    pub shown: &'static str,
+    /// Whether anonymising deletes the person's rows.
+    pub deleted: bool,
+    /// What anonymising puts into columns of the person's rows, as SQL.
+    pub cleared: &'static [(&'static str, &'static str)],
+    /// Kept though it is about the person: the academic record, the ledger, who was responsible, or needed to keep a row.
+    pub kept: &'static str,
+    /// Texts in which anybody can be named: mentions of the person are replaced by `***` in all rows.
+    pub texts: &'static str,
+    /// The same in tables that are only added to: a text that mentions the person becomes `***` as a whole.
+    pub blanked: &'static str,
+    /// JSON in which anybody can be named: what mentions the person becomes `{}`.
+    pub documents: &'static str,
+    /// Secrets: never exported.
+    pub secret: &'static str,
+    /// Not personal.
+    pub plain: &'static str,
+    /// Whether the texts are for readers at large: there a first or last name alone is taken for a word.
+    pub published: bool,
+}
+
+/// Columns that many tables have and that are not personal in any.
+pub const EVERYWHERE: &str = "id created_at updated_at created_by updated_by deleted_at is_deleted";
+
+const TABLE: Table = Table {
+    name: "",
+    of: "",
+    shown: "",
+    deleted: false,
+    cleared: &[],
+    kept: "",
+    texts: "",
+    blanked: "",
+    documents: "",
+    secret: "",
+    plain: "",
+    published: false,
+};
+
+const fn plain(name: &'static str, plain: &'static str) -> Table {
+    Table { name, plain, ..TABLE }
+}
+
+/// Rows of the column `user_id`, deleted when the person is anonymised.
+const fn own(name: &'static str, kept: &'static str, secret: &'static str) -> Table {
+    Table { name, of: "user_id = $1", shown: "user_id = $1", deleted: true, kept, secret, ..TABLE }
+}
+
+/// All tables, in the order in which anonymising goes through them: a row goes before what it refers to, and the account,
+/// where others look up who the person was, goes last.
+pub const TABLES: &[Table] = &[
+    own("sessions", "user_id last_used_at expires_at revoked_at revoked_reason ip_address user_agent", "refresh_hash"),
+    own("password_reset_tokens", "user_id expires_at used_at", "token_hash"),
+    own("login_addresses", "user_id last_used_at", "address_hash"),
+    own("calendar_links", "user_id last_used_at revoked_at", "token_hash"),
+    own("event_attendees", "event_id user_id", ""),
+    own("event_dismissals", "event_id user_id", ""),
+    own("user_roles", "user_id role_id valid_from valid_until", ""),
+    // Kept answers of others are looked through as well.
+    Table {
+        name: "idempotency_keys",
+        of: "user_id = $1",
+        deleted: true,
+        secret: "key body_hash body",
+        kept: "user_id target status",
+        ..TABLE
+    },
+    Table {
+        name: "mail_outbox",
+        of: "(user_id = $1 or lower(recipient) = (select lower(email) from users where id = $1))",
+        shown: "user_id = $1",
+        deleted: true,
+        kept: "user_id recipient params",
+        secret: "leased_until last_error",
+        plain: "template state attempts next_at sent_at",
+        ..TABLE
+    },
+    Table {
+        name: "notifications",
+        of: "recipient_id = $1",
+        shown: "(recipient_id = $1 or actor_id = $1)",
+        deleted: true,
+        kept: "recipient_id actor_id",
+        texts: "verb description",
+        plain: "target_content_type target_object_id unread digest position",
+        ..TABLE
+    },
+    // What the person told others, and what others were told of them.
+    Table { name: "notifications", of: "actor_id = $1", cleared: &[("verb", "'***'"), ("description", "''")], ..TABLE },
+    Table {
+        name: "ticket_comments",
+        of: "(commenter_id = $1 or exists (select from tickets k where k.id = ticket_id and k.submitter_id = $1))",
+        shown: "(commenter_id = $1 or (not internal and deleted_at is null
+                 and exists (select from tickets k where k.id = ticket_id and k.submitter_id = $1)))",
+        cleared: &[("comment", "'***'"), ("updated_at", "rule_now()")],
+        kept: "ticket_id commenter_id",
+        texts: "comment",
+        plain: "internal",
+        ..TABLE
+    },
+    Table {
+        name: "ticket_files",
+        of: "exists (select from tickets k where k.id = ticket_id and k.submitter_id = $1)
+             or exists (select from stored_files f where f.id = file_id and f.created_by = $1)",
+        shown: "exists (select from tickets k where k.id = ticket_id and k.submitter_id = $1)",
+        deleted: true,
+        kept: "ticket_id file_id",
+        ..TABLE
+    },
+    Table {
+        name: "tickets",
+        of: "submitter_id = $1",
+        shown: "submitter_id = $1",
+        cleared: &[("title", "'***'"), ("description", "''"), ("category", "''"), ("updated_at", "rule_now()")],
+        kept: "submitter_id assigned_to_id",
+        texts: "title description category",
+        plain: "status priority related_unit_id related_offering_id",
+        ..TABLE
+    },
+    Table {
+        name: "form_submissions",
+        of: "submitter_id = $1",
+        shown: "submitter_id = $1",
+        cleared: &[("data", "'{}'"), ("updated_at", "rule_now()")],
+        kept: "submitter_id",
+        documents: "data",
+        plain: "form_id version",
+        ..TABLE
+    },
+    Table {
+        name: "attendance_records",
+        of: "student_id = $1",
+        shown: "student_id = $1",
+        cleared: &[("notes", "''")],
+        kept: "session_id student_id status marked_by_id",
+        texts: "notes",
+        ..TABLE
+    },
+    Table {
+        name: "enrollment_decisions",
+        of: "exists (select from enrollments e where e.id = enrollment_id and e.student_id = $1)",
+        shown: "exists (select from enrollments e where e.id = enrollment_id and e.student_id = $1)",
+        cleared: &[("notes", "''")],
+        kept: "enrollment_id decision decided_by_id decided_at",
+        blanked: "notes",
+        ..TABLE
+    },
+    Table {
+        name: "enrollment_history",
+        of: "exists (select from enrollments e where e.id = enrollment_id and e.student_id = $1)",
+        shown: "exists (select from enrollments e where e.id = enrollment_id and e.student_id = $1)",
+        cleared: &[("reason", "''")],
+        kept: "enrollment_id from_status to_status from_grade to_grade from_marks to_marks deleted changed_by_id",
+        blanked: "reason",
+        ..TABLE
+    },
+    Table {
+        name: "enrollments",
+        of: "student_id = $1",
+        shown: "student_id = $1",
+        kept: "student_id offering_id status grade marks requested_at withdrawn_date completion_date",
+        ..TABLE
+    },
+    Table {
+        name: "transcripts",
+        of: "student_id = $1",
+        shown: "student_id = $1",
+        kept: "enrollment_id student_id unit_code unit_name semester year credit_points status grade marks grade_point
+               completion_date",
+        ..TABLE
+    },
+    // The student number leads back to the academic record, for whoever has it on a testamur.
+    Table {
+        name: "student_profiles",
+        of: "user_id = $1",
+        shown: "user_id = $1",
+        kept: "user_id student_id enrollment_date expected_graduation course_id academic_status",
+        ..TABLE
+    },
+    Table {
+        name: "gold_transactions",
+        of: "student_id = $1",
+        shown: "student_id = $1",
+        cleared: &[("details", "''")],
+        kept: "student_id seq amount transaction_type balance_after awarded_by_id",
+        blanked: "reason details",
+        ..TABLE
+    },
+    Table {
+        name: "gold_accounts",
+        of: "student_id = $1",
+        shown: "student_id = $1",
+        kept: "student_id current_balance lifetime_earned last_seq",
+        ..TABLE
+    },
+    Table {
+        name: "student_achievements",
+        of: "student_id = $1",
+        shown: "student_id = $1",
+        kept: "student_id achievement_id earned_at points_at_earning",
+        ..TABLE
+    },
+    Table {
+        name: "scholarship_application_files",
+        of: "exists (select from scholarship_applications a where a.id = application_id and a.student_id = $1)",
+        shown: "exists (select from scholarship_applications a where a.id = application_id and a.student_id = $1)",
+        deleted: true,
+        kept: "application_id file_id",
+        ..TABLE
+    },
+    Table {
+        name: "scholarship_applications",
+        of: "student_id = $1",
+        shown: "student_id = $1",
+        cleared: &[("reviewer_notes", "''")],
+        kept: "student_id scholarship_id application_date status reviewed_by_id reviewed_at",
+        texts: "reviewer_notes",
+        ..TABLE
+    },
+    // Grants go with the link.
+    Table {
+        name: "guardian_grants",
+        of: "(student_id = $1 or exists (select from guardians g where g.id = guardian_id and g.user_id = $1))",
+        shown: "(student_id = $1 or exists (select from guardians g where g.id = guardian_id and g.user_id = $1))",
+        deleted: true,
+        kept: "guardian_id student_id scopes granted_at granted_by_id valid_until revoked_at",
+        ..TABLE
+    },
+    Table {
+        name: "guardian_students",
+        of: "(student_id = $1 or exists (select from guardians g where g.id = guardian_id and g.user_id = $1))",
+        shown: "(student_id = $1 or exists (select from guardians g where g.id = guardian_id and g.user_id = $1))",
+        deleted: true,
+        kept: "guardian_id student_id",
+        ..TABLE
+    },
+    Table {
+        name: "guardians",
+        of: "user_id = $1",
+        shown: "user_id = $1",
+        cleared: &[("relationship", "''"), ("is_emergency_contact", "false"), ("is_financial_responsible", "false")],
+        kept: "user_id",
+        texts: "relationship",
+        ..TABLE
+    },
+    Table {
+        name: "workflow_executions",
+        of: "triggered_by_id = $1",
+        cleared: &[("input_data", "'{}'"), ("output_data", "null"), ("error_details", "''")],
+        documents: "input_data output_data",
+        texts: "error_details",
+        kept: "triggered_by_id",
+        plain: "execution_id workflow_id message_id trigger_event start_time end_time status",
+        ..TABLE
+    },
+    Table {
+        name: "webhook_outbox",
+        documents: "payload",
+        texts: "last_error",
+        plain: "trigger_event workflow_id object_key state attempts next_at leased_until give_up_at delivered_at \
+                replayed_at",
+        ..TABLE
+    },
+    // Details and origins have a way of their own, which keeps the seals whole.
+    Table {
+        name: "audit_log",
+        shown: "user_id = $1",
+        kept: "user_id action resource_type resource_id details ip_address user_agent request_id",
+        secret: "salt details_digest origin_salt origin_digest position",
+        ..TABLE
+    },
+    // Files of the person are removed; what they uploaded for the university stays.
+    Table {
+        name: "stored_files",
+        shown: "created_by = $1 and deleted_at is null",
+        kept: "name original_name size content_type public",
+        texts: "original_name",
+        secret: "sha256",
+        ..TABLE
+    },
+    text(
+        "events",
+        "title description location",
+        "generated_content generation_meta",
+        "start end visibility target_all_students related_unit_id related_offering_id generation_status
+         last_generated_at gcal_event_id generation_timeout_at",
+    ),
+    text("event_content_revisions", "", "generated_content generation_meta", "event_id revision generation_status"),
+    Table {
+        name: "event_target_students",
+        of: "student_id = $1",
+        shown: "student_id = $1",
+        deleted: true,
+        kept: "event_id student_id",
+        ..TABLE
+    },
+    text("pages", "title content", "", "slug unit_id published"),
+    text("resources", "title", "", "file_id unit_id uploaded_by_id"),
+    text("unit_resources", "title description", "", "unit_id resource_type file_id url is_required"),
+    text("forms", "name description", "", "slug version is_active"),
+    text("units", "description", "", "code name credit_points department convenor_id is_active"),
+    text("courses", "description", "", "code name duration_years credit_points department is_active"),
+    text(
+        "offerings",
+        "notes",
+        "",
+        "unit_id year semester intake_id enrollment_start enrollment_end withdraw_until capacity current_enrollment
+         requires_approval is_active",
+    ),
+    text("scholarships", "description requirements", "", "name amount duration_semesters max_awards is_active"),
+    text("achievements", "description", "", "name points_required badge_image_id is_active"),
+    text("roles", "description", "", "name permissions"),
+    text("workflows", "description", "", "workflow_id name trigger_event configuration is_active last_run error_count"),
+    plain(
+        "audit_seals",
+        "from_position from_id to_position to_id row_count previous_hmac hmac sealed_at row_ids row_hmacs total_count",
+    ),
+    plain("class_sessions", "offering_id session_type date start_time end_time location instructor_id status series"),
+    plain("course_units", "course_id unit_id is_elective"),
+    plain("event_target_intakes", "event_id intake_id"),
+    plain("event_target_offerings", "event_id offering_id"),
+    plain("form_versions", "form_id version schema"),
+    plain("intakes", "semester year"),
+    plain("job_runs", "job last_started_at last_finished_at last_error"),
+    plain("media_assets", "file_id uploaded_by_id"),
+    // Digests of accounts and addresses, gone within an hour.
+    plain("throttle_buckets", "key tokens"),
+    plain("unit_anti_requisites", "lower_unit_id upper_unit_id"),
+    plain("unit_prerequisites", "unit_id prerequisite_id"),
+    plain("workflow_secrets", "workflow_id secret retired_at"),
+    Table {
+        name: "users",
+        of: "id = $1",
+        shown: "id = $1",
+        cleared: &[
+            ("email", "'anonymised-' || id || '@invalid'"),
+            ("username", "'anonymised-' || id"),
+            ("password_hash", "'!'"),
+            ("first_name", "''"),
+            ("last_name", "''"),
+            ("is_active", "false"),
+            ("is_staff", "false"),
+            ("department", "''"),
+            ("position", "''"),
+            ("bio", "''"),
+            ("profile_image_id", "null"),
+            ("phone_number", "''"),
+            ("address_line1", "''"),
+            ("address_line2", "''"),
+            ("city", "''"),
+            ("state", "''"),
+            ("postal_code", "''"),
+            ("country", "''"),
+            ("date_of_birth", "null"),
+            ("emergency_contact_name", "''"),
+            ("emergency_contact_phone", "''"),
+            ("leaderboard_opt_in", "false"),
+            ("last_login", "null"),
+            ("anonymised_at", "rule_now()"),
+            ("updated_at", "rule_now()"),
+        ],
+        kept: "user_type",
+        // Of others: whom they name as their contact, and what they write of themselves.
+        texts: "bio emergency_contact_name emergency_contact_phone",
+        secret: "password_hash",
+        plain: "is_superuser password_changed_at",
+        ..TABLE
+    },
+];
+
+/// Published texts and JSON in which anybody can be named.
+const fn text(name: &'static str, texts: &'static str, documents: &'static str, plain: &'static str) -> Table {
+    Table { name, texts, documents, plain, published: true, ..TABLE }
+}
