@@ -1,5 +1,5 @@
-//! What runs beside the requests: the probe of the database, the mail queue, webhooks, pending enrolments, gold that expires,
-//! the audit log's seals, and sweeping.
+//! What runs beside the requests: the probe of the database, the mail queue, webhooks, pending enrolments, overdue content, gold
+//! that expires, the audit log's seals, and sweeping.
 
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ pub fn start(app: &AppState, stop: &CancellationToken) -> TaskTracker {
     tasks.spawn(health::probe(app.clone(), stop.clone()));
     tasks.spawn(crate::users::mail::deliver(app.clone(), stop.clone()));
     tasks.spawn(crate::enrollment::pending::look_after(app.clone(), stop.clone()));
+    tasks.spawn(crate::core::events::look_after_content(app.clone(), stop.clone()));
     tasks.spawn(crate::workflows::deliver(app.clone(), stop.clone()));
     tasks.spawn(crate::social::gold::expire::look_after(app.clone(), stop.clone()));
     tasks.spawn(crate::audit::seal::look_after(app.clone(), stop.clone()));

@@ -7,13 +7,15 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use aws_lc_rs::{constant_time, digest};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{Method, header};
 
-use super::permission::{Grants, Need, Permission, Reach, UserType};
+use secrecy::ExposeSecret as _;
 use sqlx::PgConnection;
 
+use super::permission::{Grants, Need, Permission, Reach, UserType};
 use crate::app::AppState;
 use crate::db::Lent;
 use crate::http::{Answer, Notes, Origin, Problem};
@@ -163,6 +165,57 @@ impl FromRequestParts<AppState> for Visitor {
         };
         Ok(Self(Viewer {
             caller,
+            origin: Origin::from_request_parts(head, app).await?,
+            links: app.links.clone(),
+            now: app.clock.now(),
+        }))
+    }
+}
+
+/// The workflow server, known by the secret that it shows in `X-N8N-SECRET`; nobody else, and no person.
+///
+/// A secret that is missing, wrong or not configured is 403 before anything else of the request is looked at, so that a
+/// stranger does not learn what there is.
+#[derive(Debug, Clone)]
+pub struct FromN8n(Viewer);
+
+impl Access for FromN8n {
+    const NAME: &'static str = "n8n";
+    fn describe(notes: &mut Notes) {
+        notes.access(Self::NAME, None);
+        let says = "The secret that this server and n8n share (N8N_WEBHOOK_SECRET).";
+        notes.parameter("header", "X-N8N-SECRET", serde_json::json!({ "type": "string" }), says);
+        notes.refuses(403, "The secret is missing or wrong, or the server has none.");
+    }
+}
+
+impl Deref for FromN8n {
+    type Target = Viewer;
+    fn deref(&self) -> &Viewer {
+        &self.0
+    }
+}
+
+impl FromRequestParts<AppState> for FromN8n {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Parts, app: &AppState) -> Answer<Self> {
+        let mut shown = head.headers.get_all("x-n8n-secret").iter();
+        let (one, more) = (shown.next(), shown.next());
+        let known = app.config.n8n_webhook_secret.as_ref();
+        // Digests are of one length, whatever was sent, and are compared in constant time.
+        let digest = |secret: &[u8]| digest::digest(&digest::SHA256, secret);
+        let is_known = matches!((one, more, known), (Some(shown), None, Some(known))
+            if constant_time::verify_slices_are_equal(
+                digest(shown.as_bytes()).as_ref(),
+                digest(known.expose_secret().as_bytes()).as_ref(),
+            )
+            .is_ok());
+        if !is_known {
+            return Err(Problem::forbidden("The header X-N8N-SECRET is missing or wrong."));
+        }
+        Ok(Self(Viewer {
+            caller: None,
             origin: Origin::from_request_parts(head, app).await?,
             links: app.links.clone(),
             now: app.clock.now(),

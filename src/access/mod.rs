@@ -1,6 +1,6 @@
 //! Who may: permissions, the caller of a request, tokens, passwords, and limits on guessing.
 //!
-//! Every handler's first argument is an [`Access`]: [`Public`], [`Visitor`] or [`Actor`]. Without one it is not an
+//! Every handler's first argument is an [`Access`]: [`Public`], [`Visitor`], [`Actor`] or [`FromN8n`]. Without one it is not an
 //! endpoint and does not compile (`http::routes`).
 
 mod caller;
@@ -10,5 +10,5 @@ pub mod throttle;
 pub mod tokens;
 
 pub(crate) use caller::standing;
-pub use caller::{Access, Actor, Caller, Public, Viewer, Visitor};
+pub use caller::{Access, Actor, Caller, FromN8n, Public, Viewer, Visitor};
 pub use permission::{Grants, Need, Permission, Reach, UserType, may, parse};

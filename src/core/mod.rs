@@ -1,8 +1,8 @@
 //! What happens around teaching: classes and who came to them, events, forms, notifications, tickets, pages, files for
 //! everybody.
 //!
-//! Owns `class_sessions`, `attendance_records`, `events` with `event_attendees`, `event_target_*` and
-//! `event_dismissals`, `forms` with `form_versions` and `form_submissions`, `notifications`, `tickets`,
+//! Owns `class_sessions`, `attendance_records`, `events` with `event_attendees`, `event_target_*`,
+//! `event_dismissals` and `event_content_revisions`, `forms` with `form_versions` and `form_submissions`, `notifications`, `tickets`,
 //! `ticket_comments`, `ticket_files`, `pages`, `resources`, `media_assets` and `calendar_links`. What always holds, and where it is kept:
 //!
 //! - no two classes that take place share a room or an instructor at one time, also when requests race:
@@ -12,6 +12,8 @@
 //!   `attendance_records_are_one_per_session_and_student`;
 //! - only students of the offering are marked: `attendance`; a class stays in its offering: `sessions`;
 //! - who sees an event is decided in the statement that reads it: `events::store::push_audience`;
+//! - content of an event that nobody has confirmed is not shown to its readers, and content that was replaced stays as a
+//!   revision: `events::content`;
 //! - who submitted a ticket never sees the internal notes on it: [`ticket_comments`];
 //! - a live ticket, page or resource refers to live units and offerings only: `Faults::refers`, and the deletes of these
 //!   count them;

@@ -105,8 +105,8 @@ pub trait Writable: Resource {
 /// Who made a row and when, as resources with `+audit` show it.
 #[derive(Debug, Clone, FromRow, Serialize, ToSchema)]
 pub struct Audited {
-    created_at: Moment,
-    updated_at: Moment,
+    pub(crate) created_at: Moment,
+    pub(crate) updated_at: Moment,
     /// Who made the row.
     pub created_by: Option<Id>,
     updated_by: Option<Id>,

@@ -29,6 +29,8 @@ enum Asks {
     Token,
     /// A permission.
     Permission(Permission),
+    /// The secret that is shared with n8n, which is no person's.
+    Secret,
 }
 
 fn asks(route: &Route) -> Asks {
@@ -36,6 +38,7 @@ fn asks(route: &Route) -> Asks {
         "public" => Asks::Nothing,
         "anyone" => Asks::NoBadToken,
         "signed in" => Asks::Token,
+        "n8n" => Asks::Secret,
         code => {
             let permission = Permission::ALL.iter().find(|permission| permission.code() == code);
             Asks::Permission(
@@ -83,6 +86,7 @@ fn line(route: &Route) -> String {
     for (_, user_type) in USER_TYPES {
         let cell = match asks(route) {
             Asks::Nothing | Asks::NoBadToken | Asks::Token => "yes".to_owned(),
+            Asks::Secret => "-".to_owned(),
             Asks::Permission(permission) => {
                 let reach = Grants::of(user_type, false, false).reach(permission);
                 if reach.is_none() { "-".to_owned() } else { reach.names().collect::<Vec<_>>().join("+") }
@@ -125,13 +129,20 @@ async fn every_route_lets_in_whom_its_permission_names_and_nobody_else() {
 async fn check(route: &Route, subject: &Subject) -> Option<String> {
     let (expected, reach) = match asks(route) {
         Asks::Nothing | Asks::NoBadToken | Asks::Token => (true, Reach::OWN),
+        Asks::Secret => (false, Reach::NONE),
         Asks::Permission(permission) => {
             let reach = subject.grants.reach(permission);
             (!reach.is_none(), reach)
         }
     };
     let reply = subject.sender.call(route.method.clone(), &address(route)).await;
-    let right = if expected { is_let_in(route, &reply) } else { is_refused_for_the_permission(route, &reply) };
+    let right = match asks(route) {
+        Asks::Secret => is_refused_for_the_secret(&reply),
+        _ if expected => is_let_in(route, &reply),
+        Asks::Nothing | Asks::NoBadToken | Asks::Token | Asks::Permission(_) => {
+            is_refused_for_the_permission(route, &reply)
+        }
+    };
     let reach = reach.names().collect::<Vec<_>>().join("+");
     (!right).then(|| said(route, &format!("{} ({reach})", subject.name), &reply))
 }
@@ -139,6 +150,11 @@ async fn check(route: &Route, subject: &Subject) -> Option<String> {
 fn is_refused_for_the_permission(route: &Route, reply: &Reply) -> bool {
     reply.refusal() == (403, "permission_denied")
         && reply.body["detail"] == format!("You do not have the permission `{}`.", route.access)
+}
+
+fn is_refused_for_the_secret(reply: &Reply) -> bool {
+    reply.refusal() == (403, "permission_denied")
+        && reply.body["detail"] == "The header X-N8N-SECRET is missing or wrong."
 }
 
 /// Whatever else is wrong with the request, it was not the caller.
@@ -150,6 +166,27 @@ fn is_let_in(route: &Route, reply: &Reply) -> bool {
 fn said(route: &Route, subject: &str, reply: &Reply) -> String {
     let body = String::from_utf8_lossy(&reply.bytes).chars().take(200).collect::<String>();
     format!("{} {} ({}) as {subject}: {} {body}", route.method, route.path, route.access, reply.status)
+}
+
+#[tokio::test]
+async fn n8n_is_let_in_where_its_secret_is_asked_for_and_nowhere_else() {
+    let app = TestApp::with(&[("N8N_WEBHOOK_SECRET", "shared with n8n alone"), ("DB_POOL_SIZE", "16")]).await;
+    let n8n = app.anonymous().with("X-N8N-SECRET", "shared with n8n alone");
+    let table = routes();
+    let wrong = all(table.lines().iter().map(|route| {
+        let n8n = &n8n;
+        async move {
+            let reply = n8n.call(route.method.clone(), &address(route)).await;
+            let right = match asks(route) {
+                Asks::Nothing | Asks::NoBadToken => is_let_in(route, &reply),
+                Asks::Token | Asks::Permission(_) => reply.refusal() == (401, "not_authenticated"),
+                Asks::Secret => is_let_in(route, &reply) && !is_refused_for_the_secret(&reply),
+            };
+            (!right).then(|| said(route, "n8n", &reply))
+        }
+    }))
+    .await;
+    assert!(wrong.is_empty(), "{} cells are wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[tokio::test]
@@ -165,6 +202,7 @@ async fn strangers_are_refused_wherever_a_token_is_needed() {
             let right = match asks(route) {
                 Asks::Nothing | Asks::NoBadToken => is_let_in(route, &reply),
                 Asks::Token | Asks::Permission(_) => reply.refusal() == (401, "not_authenticated"),
+                Asks::Secret => is_refused_for_the_secret(&reply),
             };
             if !right {
                 return Some(said(route, "nobody", &reply));
@@ -175,6 +213,7 @@ async fn strangers_are_refused_wherever_a_token_is_needed() {
                     // A call that checks a token in its body may well refuse the lack of one.
                     Asks::Nothing => !reply.status.is_server_error(),
                     Asks::NoBadToken | Asks::Token | Asks::Permission(_) => reply.refusal() == (401, "token_not_valid"),
+                    Asks::Secret => is_refused_for_the_secret(&reply),
                 };
                 if !right {
                     return Some(said(route, "somebody with a bad token", &reply));

@@ -9,6 +9,9 @@ use swincms::ids::Id;
 
 use crate::support::{PASSWORD, Person, Reply, TestApp, Upload};
 
+/// What n8n shows.
+const N8N_SECRET: &str = "shared with n8n alone";
+
 /// A resource that is created, replaced, changed, deleted and restored.
 struct Resource {
     base: &'static str,
@@ -242,7 +245,7 @@ fn with(body: &Value, field: &str, value: &Value) -> Value {
 
 #[tokio::test]
 async fn every_write_of_every_resource_leaves_one_row_and_a_refusal_none() {
-    let app = TestApp::start().await;
+    let app = TestApp::with(&[("N8N_WEBHOOK_SECRET", N8N_SECRET)]).await;
     let (admin, student) = (app.admin().await, app.student().await);
     let mut watch = Watch { app: &app, seen: 0, driven: BTreeSet::new() };
     for resource in resources(&app).await {
@@ -250,6 +253,7 @@ async fn every_write_of_every_resource_leaves_one_row_and_a_refusal_none() {
     }
     drive_enrollments(&mut watch, &app, &admin).await;
     drive_events(&mut watch, &app, &admin).await;
+    drive_content(&mut watch, &app, &admin).await;
     drive_classes(&mut watch, &app, &admin).await;
     drive_notifications(&mut watch, &app).await;
     drive_tickets(&mut watch, &app, &admin).await;
@@ -262,7 +266,8 @@ async fn every_write_of_every_resource_leaves_one_row_and_a_refusal_none() {
     drive_the_rest(&mut watch, &app).await;
 
     // Those that read, write no resource, or are the whole point of another test.
-    let silent = ["/api/token/refresh/", "/api/token/verify/", "/api/askai/chat/"];
+    let silent =
+        ["/api/token/refresh/", "/api/token/verify/", "/api/askai/chat/", "/api/core/events/{id}/refine-chatbot/"];
     for route in routes().lines() {
         let followed = watch.driven.contains(&(route.method.to_string(), route.path.clone()));
         let writes = route.method != Method::GET && !silent.contains(&route.path.as_str());
@@ -408,6 +413,54 @@ async fn drive_events(watch: &mut Watch<'_>, app: &TestApp, admin: &Person) {
     assert_eq!(details, json!({ "changes": { "dismissed": { "before": false, "after": true } } }));
     ann.patch(&one, &json!({ "dismissed": true })).await.expect(200);
     assert!(watch.new_entries().await.is_empty(), "twice is once");
+}
+
+/// What is done to the content of an event, by people and by n8n.
+async fn drive_content(watch: &mut Watch<'_>, app: &TestApp, admin: &Person) {
+    let event = json!({ "title": "Open day", "start": "2026-03-10T09:00:00Z" });
+    let made = admin.post("/api/core/events/", &event).await;
+    let id = Id(made.expect(201)["id"].as_i64().unwrap());
+    let (of, who) = (("event", id), Some(admin.id));
+    watch.follow((Method::POST, "/api/core/events/"), who, "create", of).await;
+    let route = |verb: &str| format!("/api/core/events/{{id}}/{verb}/");
+    let path = |verb: &str| route(verb).replace("{id}", &id.to_string());
+    let side = |before: Value, after: Value| json!({ "before": before, "after": after });
+
+    let n8n = app.anonymous().with("X-N8N-SECRET", N8N_SECRET);
+    watch.refused(admin.post(&path("gcal-sync"), &json!({ "gcal_event_id": "g" })).await, 403).await;
+    n8n.post(&path("gcal-sync"), &json!({ "gcal_event_id": "g" })).await.expect(200);
+    let details = watch.follow((Method::POST, &route("gcal-sync")), None, "await_content", of).await;
+    assert_eq!(details["changes"]["generation_status"], side(json!("idle"), json!("pending")));
+    let content = json!({ "generated_content": { "social_post": "One", "other": "Same" } });
+    n8n.post(&path("generation_callback"), &content).await.expect(200);
+    watch.follow((Method::POST, &route("generation_callback")), None, "deliver_content", of).await;
+    n8n.post(&path("generation_callback"), &content).await.expect(200);
+    assert!(watch.new_entries().await.is_empty(), "twice is once");
+
+    admin.patch(&path("patch-content"), &json!({ "generated_content": { "social_post": "Two" } })).await.expect(200);
+    let details = watch.follow((Method::PATCH, &route("patch-content")), who, "update_content", of).await;
+    let texts = side(json!({ "social_post": "One" }), json!({ "social_post": "Two" }));
+    assert_eq!(details, json!({ "changes": { "generated_content": texts } }));
+    admin.put(&path("update-content"), &content).await.expect(200);
+    watch.follow((Method::PUT, &route("update-content")), who, "update_content", of).await;
+    for (verb, body, action) in [
+        ("generate_content", json!({}), "generate_content"),
+        ("refine_content", json!({ "refinement_prompt": "shorter" }), "refine_content"),
+        ("apply-suggestion", json!({ "suggestion": "Three" }), "apply_suggestion"),
+        ("confirm-content", json!({ "visibility": "unit" }), "confirm_content"),
+    ] {
+        admin.post(&path(verb), &body).await.expect(200);
+        watch.follow((Method::POST, &route(verb)), who, action, of).await;
+    }
+    admin.delete(&path("clear-content")).await.expect(200);
+    watch.follow((Method::DELETE, &route("clear-content")), who, "clear_content", of).await;
+    admin.post_bare(&path("content-history/1/restore")).await.expect(200);
+    let restore = "/api/core/events/{id}/content-history/{rev}/restore/";
+    watch.follow((Method::POST, restore), who, "restore_content", of).await;
+    watch.refused(admin.post_bare(&path("content-history/99/restore")).await, 404).await;
+    let suggest = json!({ "refinement_type": "prompt", "content": "shorter" });
+    admin.post(&path("refine-chatbot"), &suggest).await.expect(200);
+    assert!(watch.new_entries().await.is_empty(), "to suggest is not to do");
 }
 
 /// The writes of classes and of attendance that are not the shared verbs.

@@ -6,7 +6,7 @@ use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder};
 use utoipa::ToSchema;
 
-use super::store;
+use super::{content, store};
 use crate::academic::offerings::Offering;
 use crate::academic::semester::Semester;
 use crate::academic::units::Unit;
@@ -23,42 +23,42 @@ pub(super) const GENERATION_STATUSES: &[&str] = &["idle", "pending", "ready", "f
 /// Something that is on.
 #[derive(Debug, FromRow, Serialize, ToSchema)]
 pub struct Event {
-    id: Id,
-    title: String,
-    description: String,
-    start: Moment,
-    end: Option<Moment>,
-    location: String,
+    pub(super) id: Id,
+    pub(super) title: String,
+    pub(super) description: String,
+    pub(super) start: Moment,
+    pub(super) end: Option<Moment>,
+    pub(super) location: String,
     /// `public`, `unit` or `staff`.
-    visibility: String,
+    pub(super) visibility: String,
     /// Who comes; for those who may not edit events only themselves.
     attendees: Vec<Id>,
-    target_all_students: bool,
+    pub(super) target_all_students: bool,
     /// For those who may not edit events only themselves.
-    target_students: Vec<Id>,
-    target_offerings: Vec<Id>,
+    pub(super) target_students: Vec<Id>,
+    pub(super) target_offerings: Vec<Id>,
     #[schema(value_type = Vec<TargetIntake>)]
-    target_intakes: Json<Vec<TargetIntake>>,
+    pub(super) target_intakes: Json<Vec<TargetIntake>>,
     related_unit: Option<Id>,
     related_offering: Option<Id>,
     /// Empty for those who may not edit events until it was confirmed.
     #[schema(value_type = Object)]
-    generated_content: Value,
+    pub(super) generated_content: Value,
     /// `idle`, `pending`, `ready` or `failed`.
-    generation_status: String,
+    pub(super) generation_status: String,
     /// Empty for those who may not edit events.
     #[schema(value_type = Object)]
-    generation_meta: Value,
-    last_generated_at: Option<Moment>,
+    pub(super) generation_meta: Value,
+    pub(super) last_generated_at: Option<Moment>,
     #[sqlx(flatten)]
     #[serde(flatten)]
-    audited: Audited,
+    pub(super) audited: Audited,
 }
 
 /// A cohort that an event is for.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub(super) struct TargetIntake {
-    id: Id,
+    pub(super) id: Id,
     semester: Semester,
     year: i32,
 }
@@ -189,7 +189,7 @@ impl Resource for Event {
     }
 
     fn shown(row: Self, viewer: &Viewer) -> Self {
-        if !viewer.reach(Permission::WriteEvents).is_none() || viewer.reach(Permission::ReadEvents).is_all() {
+        if content::sees_whole(viewer) {
             return row;
         }
         let own = |ids: Vec<Id>| ids.into_iter().filter(|id| Some(*id) == viewer.caller_id()).collect();

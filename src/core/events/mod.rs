@@ -4,6 +4,7 @@
 //! edit events sees of the people only themselves, and of what was written by a generator only what was confirmed.
 
 mod calls;
+mod content;
 mod handlers;
 mod import;
 mod publish;
@@ -12,6 +13,7 @@ mod store;
 
 use crate::http::{Routes, create, list, replace, restore, show};
 
+pub(crate) use content::look_after as look_after_content;
 pub use handlers::{Event, EventFields};
 pub(crate) use store::push_audience;
 
@@ -44,4 +46,5 @@ pub(super) fn routes() -> Routes {
         .get("/{id}/targeted_students/", calls::targeted_students, "Lists the students whom an event is for.")
         .post("/{id}/attend/", calls::attend, "Puts the caller on the list of attendees.")
         .post("/{id}/unattend/", calls::unattend, "Takes the caller off the list of attendees.")
+        .and(content::routes())
 }

@@ -384,6 +384,10 @@ pub(super) async fn publish(
         "update events
             set visibility = $2,
                 generation_status = coalesce($3, generation_status),
+                generation_timeout_at = case
+                    when coalesce($3, generation_status) = 'pending'
+                    then coalesce(generation_timeout_at, rule_now() + interval '30 minutes')
+                end,
                 updated_at = rule_now(),
                 updated_by = $4
           where id = any($1)",

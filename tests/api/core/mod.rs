@@ -2,6 +2,7 @@
 
 mod attendance;
 mod calendar;
+mod event_content;
 mod event_imports;
 mod events;
 mod forms;
