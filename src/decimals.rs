@@ -18,6 +18,14 @@ pub(crate) fn one_place<S: Serializer>(value: &Decimal, to: S) -> Result<S::Ok, 
     to.collect_str(&with_places(*value, 1))
 }
 
+/// Writes a decimal with two places.
+///
+/// # Errors
+/// The serializer's.
+pub(crate) fn two_decimals<S: Serializer>(value: &Decimal, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&with_places(*value, 2))
+}
+
 /// Writes a decimal with two places, or null.
 ///
 /// # Errors

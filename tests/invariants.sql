@@ -376,3 +376,14 @@ from (
 join audit_log a on (a.position, a.id) <= (head.to_position, head.to_id)
 group by head.sealed
 having count(a.id) <> head.sealed;
+
+-- no scholarship is awarded more often than it may be
+select s.id, s.max_awards, count(*) as awarded
+from scholarships s
+join scholarship_applications a
+    on a.scholarship_id = s.id
+    and a.status = 'approved'
+    and a.deleted_at is null
+where s.max_awards > 0
+group by s.id
+having count(*) > s.max_awards;

@@ -125,7 +125,7 @@ pub trait Need: Send + Sync + 'static {
 }
 
 permissions! {
-    /// See people: oneself and those one may write to, or everyone.
+    /// See people: oneself and those one may write to, the names of one's children, or everyone.
     ReadUsers = "users.read",
     /// See phone, address, birth date and emergency contact of others.
     ReadPrivate = "users.read_private",
@@ -145,6 +145,22 @@ permissions! {
     ReadStudentProfiles = "student_profiles.read",
     /// Write student profiles.
     WriteStudentProfiles = "student_profiles.write",
+    /// See guardians and what is granted to them; one's own are those that one is or has.
+    ReadGuardians = "guardians.read",
+    /// Link parents to students.
+    WriteGuardians = "guardians.write",
+    /// Grant and revoke what guardians see: of oneself, or with all of any minor.
+    GrantGuardians = "guardians.grant",
+    /// See scholarships: those that take applications and that one has applied for, or all.
+    ReadScholarships = "scholarships.read",
+    /// Write scholarships.
+    WriteScholarships = "scholarships.write",
+    /// Apply for scholarships.
+    ApplyForScholarships = "scholarships.apply",
+    /// See applications for scholarships.
+    ReadScholarshipApplications = "scholarship_applications.read",
+    /// Decide on applications for scholarships.
+    ReviewScholarships = "scholarships.review",
     /// See and revoke log-in sessions.
     ManageSessions = "sessions.manage",
     /// See permission codes, and write roles and who has them.
@@ -376,10 +392,13 @@ fn of_user_type(permission: Permission, user_type: UserType) -> Reach {
         (P::ReadTeaching, Student | Parent) => Reach::NONE,
         // Only by a role: it tells the accounts of automations from those of people.
         (P::ImportDirectly, _) => Reach::NONE,
+        (P::ApplyForScholarships, Student) => Reach::OWN,
+        (P::ApplyForScholarships, _) => Reach::NONE,
         (_, Admin) => Reach::ALL,
 
         (P::ReadUsers, UnitConvenor | Staff | Auditor) => Reach::ALL,
-        (P::ReadUsers, Parent | Student) => Reach::OWN,
+        (P::ReadUsers, Parent) => Reach::OWN | Reach::CHILDREN,
+        (P::ReadUsers, Student) => Reach::OWN,
 
         (P::ReadStudents, UnitConvenor | Staff | Auditor) => Reach::ALL,
         (P::ReadStudents, Student | Parent) => Reach::NONE,
@@ -387,6 +406,17 @@ fn of_user_type(permission: Permission, user_type: UserType) -> Reach {
         (P::ReadStudentProfiles, Staff | Auditor) => Reach::ALL,
         (P::ReadStudentProfiles, UnitConvenor) => Reach::OWN | Reach::OWN_UNITS,
         (P::ReadStudentProfiles, Student | Parent) => Reach::OWN,
+
+        (P::ReadGuardians, Student | Parent) | (P::GrantGuardians, Student) => Reach::OWN,
+        (P::ReadGuardians, UnitConvenor | Staff | Auditor) => Reach::NONE,
+        (P::GrantGuardians, Parent | UnitConvenor | Staff | Auditor) => Reach::NONE,
+
+        (P::ReadScholarships, UnitConvenor | Staff | Auditor) => Reach::ALL,
+        (P::ReadScholarships | P::ReadScholarshipApplications, Student) => Reach::OWN,
+        (P::ReadScholarshipApplications, Staff | Auditor) => Reach::ALL,
+        (P::ReadScholarships, Parent) | (P::ReadScholarshipApplications, Parent | UnitConvenor) => Reach::NONE,
+        (P::WriteScholarships | P::ReviewScholarships, Staff) => Reach::ALL,
+        (P::WriteScholarships | P::ReviewScholarships, Student | Parent | UnitConvenor | Auditor) => Reach::NONE,
 
         (P::ManageSessions, _) => Reach::OWN,
 
@@ -486,6 +516,7 @@ fn of_user_type(permission: Permission, user_type: UserType) -> Reach {
 
         (
             P::ReadPrivate
+            | P::WriteGuardians
             | P::ManageUsers
             | P::AnonymiseUsers
             | P::ManageRoles

@@ -241,6 +241,21 @@ impl<R: Resource> Asked<R> {
         self.filters.push((filter, Value::Number(id.0)));
     }
 
+    /// What a filter by id was asked for.
+    pub(crate) fn asked_for(&self, name: &str) -> Option<Id> {
+        self.filters.iter().find_map(|(filter, value)| match value {
+            Value::Number(id) if filter.name == name => Some(Id(*id)),
+            Value::Number(_) | Value::Text(_) | Value::Flag(_) | Value::Moment(_) | Value::Day(_) => None,
+        })
+    }
+
+    /// Whether the list is searched, or narrowed or ordered by anything but these and the id.
+    pub(crate) fn looks_beyond(&self, names: &[&str]) -> bool {
+        let filters = self.filters.iter().map(|(filter, _)| filter.name);
+        let orderings = self.ordering.iter().map(|(ordering, _)| ordering.name);
+        self.search.is_some() || filters.chain(orderings).any(|name| name != ID.name && !names.contains(&name))
+    }
+
     /// All rows that the viewer may see and asked for, whatever the size of pages.
     ///
     /// # Errors

@@ -1,12 +1,15 @@
-//! People: accounts, log-in, sessions, password resets, roles, student profiles.
+//! People: accounts, log-in, sessions, password resets, roles, student profiles, guardians, scholarships.
 //!
-//! Owns `users`, `sessions`, `password_reset_tokens`, `login_addresses`, `roles`, `user_roles`, `student_profiles`, `guardians` and
-//! the queue `mail_outbox`; makes the row of `gold_accounts` that every student has. What always holds, and where:
+//! Owns `users`, `sessions`, `password_reset_tokens`, `login_addresses`, `roles`, `user_roles`, `student_profiles`,
+//! `guardians`, `guardian_students`, `guardian_grants`, `scholarships`, `scholarship_applications`, their files and the
+//! queue `mail_outbox`; makes the row of `gold_accounts` that every student has. What always holds, and where:
 //!
 //! - an address or user name names one account: `users_email_is_unique`, `users_username_is_unique`;
 //! - nobody but an administrator changes what gives rights: [`accounts`] keeps what a person writes of themselves
 //!   (`Profile`) and what administrators write (`Standing`) in two types;
 //! - a token is as good as its session: `access::caller` asks on every request;
+//! - a guardian sees of a student what the student has granted, and nothing else but the name: [`guardians`];
+//! - no scholarship is awarded more often than it may be: [`scholarships`];
 //! - users are never removed: they are deactivated, and their sessions revoked.
 //!
 //! Lock order: user, session.
@@ -17,6 +20,8 @@ pub mod log_in;
 pub mod mail;
 pub mod reset;
 pub mod roles;
+mod scholarship_applications;
+mod scholarships;
 pub mod sessions;
 pub mod student_profiles;
 
@@ -30,4 +35,7 @@ pub fn routes() -> Routes {
         .and(sessions::routes())
         .and(roles::routes())
         .and(student_profiles::routes())
+        .and(guardians::routes())
+        .and(scholarships::routes())
+        .and(scholarship_applications::routes())
 }

@@ -29,7 +29,7 @@ async fn resources(app: &TestApp) -> Vec<Resource> {
     let (course, unit, other) = (app.course().await, app.unit().await, app.unit().await);
     app.offering_of(unit, 0).await;
     let intake = sqlx::query_scalar!("select id from intakes").fetch_one(&app.db).await.unwrap();
-    let (holder, student) = (app.staff().await, app.student().await);
+    let (holder, student, parent) = (app.staff().await, app.student().await, app.parent().await);
     let prepared = sqlx::query!(
         "with profile as (
             delete from student_profiles where user_id = $1
@@ -151,6 +151,18 @@ async fn resources(app: &TestApp) -> Vec<Resource> {
             ("name", json!("Post")),
         ),
         resource(
+            "/api/users/guardians/",
+            "guardian",
+            json!({ "user": parent.id, "students": [student.id], "relationship": "Mother" }),
+            ("relationship", json!("Aunt")),
+        ),
+        resource(
+            "/api/users/scholarships/",
+            "scholarship",
+            json!({ "name": "Merit", "amount": "500.00", "max_awards": 3 }),
+            ("max_awards", json!(4)),
+        ),
+        resource(
             "/api/users/users/",
             "user",
             json!({ "email": "new@example.edu", "username": "new", "user_type": "staff", "department": "Arts" }),
@@ -263,6 +275,8 @@ async fn every_write_of_every_resource_leaves_one_row_and_a_refusal_none() {
     drive_workflows(&mut watch, &app, &admin).await;
     drive_gold(&mut watch, &app, &admin).await;
     drive_anonymising(&mut watch, &app, &admin).await;
+    drive_guardians(&mut watch, &app, &admin).await;
+    drive_applications(&mut watch, &app, &admin).await;
     drive_the_rest(&mut watch, &app).await;
 
     // Those that read, write no resource, or are the whole point of another test.
@@ -752,6 +766,84 @@ async fn drive_anonymising(watch: &mut Watch<'_>, app: &TestApp, admin: &Person)
     let last = json!([last.fetch_one(&app.db).await.unwrap()]);
     assert_eq!(details, json!({ "erased_details": last, "erased_origins": last }));
     watch.refused(admin.post_bare(&one).await, 409).await;
+}
+
+/// Grants to guardians: given, revoked, and ended by what becomes of the guardian.
+async fn drive_guardians(watch: &mut Watch<'_>, app: &TestApp, admin: &Person) {
+    let base = "/api/users/guardians/";
+    let (ann, parent, other) = (app.student().await, app.parent().await, app.parent().await);
+    let made = admin.post(base, &json!({ "user": parent.id, "students": [ann.id] })).await;
+    let guardian = Id(made.expect(201)["id"].as_i64().unwrap());
+    watch.follow((Method::POST, base), Some(admin.id), "create", ("guardian", guardian)).await;
+    let (grants, path) = (format!("{base}{guardian}/grants/"), format!("{base}{{id}}/grants/"));
+    let give = async |watch: &mut Watch<'_>| {
+        let made = ann.post(&grants, &json!({ "student": ann.id, "scopes": ["gold"] })).await;
+        let grant = Id(made.expect(201)["id"].as_i64().unwrap());
+        let details = watch.follow((Method::POST, &path), Some(ann.id), "create", ("guardian_grant", grant)).await;
+        assert_eq!(details["changes"]["scopes"], json!({ "before": null, "after": ["gold"] }));
+        grant
+    };
+    watch.refused(ann.post(&grants, &json!({ "student": ann.id })).await, 400).await;
+    watch.refused(parent.post(&grants, &json!({ "student": ann.id, "scopes": ["gold"] })).await, 403).await;
+    let grant = give(watch).await;
+    let one = format!("{grants}{grant}/");
+    watch.refused(admin.delete(&one).await, 403).await;
+    ann.delete(&one).await.expect(204);
+    let route = format!("{path}{{grant}}/");
+    watch.follow((Method::DELETE, &route), Some(ann.id), "revoke", ("guardian_grant", grant)).await;
+    watch.refused(ann.delete(&one).await, 404).await;
+
+    // Each grant that ends with something else has its row beside that of the cause.
+    let own = format!("{base}{guardian}/");
+    for (what, action, cause) in
+        [("user", "revoke", "update"), ("delete", "revoke", "delete"), ("students", "delete", "update")]
+    {
+        let grant = give(watch).await;
+        match what {
+            "user" => admin.patch(&own, &json!({ "user": other.id })).await.expect(200),
+            "students" => admin.patch(&own, &json!({ "students": [] })).await.expect(200),
+            _ => admin.delete(&own).await.expect(204),
+        };
+        let entries = watch.new_entries().await;
+        let is_its =
+            |entry: &&Entry| (entry.resource_type.as_str(), entry.resource_id) == ("guardian_grant", Some(grant.0));
+        let of_grant: Vec<_> = entries.iter().filter(is_its).collect();
+        assert_eq!((of_grant.len(), of_grant[0].action.as_str()), (1, action), "{what}: {entries:?}");
+        let last = entries.last().unwrap();
+        assert_eq!((last.action.as_str(), last.resource_id), (cause, Some(guardian.0)), "{what}");
+        if what == "delete" {
+            admin.post_bare(&format!("{own}restore/")).await.expect(200);
+            watch.new_entries().await;
+        }
+    }
+}
+
+/// Applications for scholarships.
+async fn drive_applications(watch: &mut Watch<'_>, app: &TestApp, admin: &Person) {
+    let (scholarships, base) = ("/api/users/scholarships/", "/api/users/scholarship-applications/");
+    let ann = app.student().await;
+    let scholarship =
+        Id(admin.post(scholarships, &json!({ "name": "Travel" })).await.expect(201)["id"].as_i64().unwrap());
+    watch.follow((Method::POST, scholarships), Some(admin.id), "create", ("scholarship", scholarship)).await;
+    watch.refused(ann.post(base, &json!({})).await, 400).await;
+    let made = ann.upload(base, Upload::of("file", "a.txt", "text").and("scholarship", scholarship)).await;
+    let of = ("scholarship_application", Id(made.expect(201)["id"].as_i64().unwrap()));
+    let details = watch.follow((Method::POST, base), Some(ann.id), "create", of).await;
+    assert_eq!(details, json!({ "changes": { "scholarship": { "before": null, "after": scholarship } } }));
+    let (one, path) = (format!("{base}{}/", of.1), |rest: &str| format!("{base}{{id}}/{rest}"));
+    ann.upload(&format!("{one}documents/"), Upload::of("file", "b.txt", "text")).await.expect(201);
+    let details = watch.follow((Method::POST, &path("documents/")), Some(ann.id), "add_document", of).await;
+    assert_eq!(details["changes"]["name"], json!({ "before": null, "after": "b.txt" }));
+    watch.refused(ann.upload(&format!("{one}documents/"), Upload::of("file", "a.svg", "<svg/>")).await, 400).await;
+    ann.delete(&one).await.expect(204);
+    watch.follow((Method::DELETE, &path("")), Some(ann.id), "delete", of).await;
+    admin.post_bare(&format!("{one}restore/")).await.expect(200);
+    watch.follow((Method::POST, &path("restore/")), Some(admin.id), "restore", of).await;
+    let review = format!("{one}review/");
+    admin.post(&review, &json!({ "status": "approved" })).await.expect(200);
+    let details = watch.follow((Method::POST, &path("review/")), Some(admin.id), "review", of).await;
+    assert_eq!(details, json!({ "changes": { "status": { "before": "pending", "after": "approved" } } }));
+    watch.refused(admin.post(&review, &json!({ "status": "waitlisted" })).await, 409).await;
 }
 
 /// The writes that are their own.

@@ -21,8 +21,10 @@ struct Route {
     /// Whether everybody may fetch what was sent, below `/media/`.
     public: bool,
     status: u16,
-    /// The field of the answer with the file's address.
+    /// Where in the answer the file's address stands.
     address: &'static str,
+    /// Who sends.
+    sender: &'static str,
 }
 
 const PICTURE: Route = Route {
@@ -30,17 +32,27 @@ const PICTURE: Route = Route {
     documents: false,
     public: true,
     status: 200,
-    address: "profile_image",
+    address: "/profile_image",
+    sender: "staff",
 };
-const TICKET: Route =
-    Route { path: "/api/core/tickets/{id}/files/", documents: true, public: false, status: 201, address: "url" };
-const LIBRARY: Route =
-    Route { path: "/api/core/resources/", documents: true, public: true, status: 201, address: "file" };
+const TICKET: Route = Route {
+    path: "/api/core/tickets/{id}/files/",
+    documents: true,
+    public: false,
+    status: 201,
+    address: "/url",
+    sender: "staff",
+};
+const LIBRARY: Route = Route { path: "/api/core/resources/", public: true, address: "/file", ..TICKET };
 const MEDIA: Route = Route { path: "/api/core/media/", ..LIBRARY };
 const UNIT: Route = Route { path: "/api/academic/unit-resources/", public: false, ..LIBRARY };
+const APPLICATION: Route =
+    Route { path: "/api/users/scholarship-applications/", address: "/documents/0/url", sender: "student", ..TICKET };
+const DOCUMENT: Route =
+    Route { path: "/api/users/scholarship-applications/{id}/documents/", sender: "student", ..TICKET };
 
 const ACHIEVEMENTS: &str = "/api/social/achievements/";
-const BADGE: Route = Route { path: "/api/social/achievements/{id}/badge_image/", address: "badge_image", ..PICTURE };
+const BADGE: Route = Route { path: "/api/social/achievements/{id}/badge_image/", address: "/badge_image", ..PICTURE };
 
 /// They read a file and keep none.
 const IMPORTS: [&str; 2] = ["/api/core/events/import-csv/", "/api/social/transactions/import-csv/"];
@@ -51,30 +63,58 @@ impl Route {
     }
 
     /// Sends a part with these headers; what else routes ask for is beside it.
-    async fn send(&self, sender: &Person, unit: Id, headers: &str, bytes: &[u8]) -> Reply {
-        let unit = unit.to_string();
-        let body = multipart(&[("name=\"title\"", b"Title"), ("name=\"unit\"", unit.as_bytes()), (headers, bytes)]);
-        let mut path = self.path.to_owned();
-        if self.path == BADGE.path {
+    async fn send(&self, app: &TestApp, sender: &Person, unit: Id, headers: &str, bytes: &[u8]) -> Reply {
+        // A thing of its own, since one has only so many files.
+        let (mut path, mut scholarship) = (self.path.to_owned(), Id(0));
+        if self.sender == "student" {
+            scholarship = new_scholarship(app).await;
+        }
+        if path == BADGE.path {
             sender.post(ACHIEVEMENTS, &json!({ "name": "First", "points_required": 10 })).await;
             path = path.replace("{id}", &sender.get(ACHIEVEMENTS).await.ids()[0].to_string());
-        } else if path.contains("{id}") {
-            // A ticket of its own, since one has only so many files.
+        } else if path == TICKET.path {
             let ticket = sender.post("/api/core/tickets/", &json!({ "title": "Look at this" })).await;
             path = path.replace("{id}", &ticket.expect(201)["id"].to_string());
+        } else if path == DOCUMENT.path {
+            path = path.replace("{id}", &new_application(app, sender, scholarship).await.to_string());
         }
+        let (unit, scholarship) = (unit.to_string(), scholarship.to_string());
+        let body = multipart(&[
+            ("name=\"title\"", b"Title"),
+            ("name=\"unit\"", unit.as_bytes()),
+            ("name=\"scholarship\"", scholarship.as_bytes()),
+            (headers, bytes),
+        ]);
         sender.send(Method::POST, &path, FORM, body).await
     }
 
     /// Fetches what was sent, as anyone who has its address.
     async fn fetch(&self, app: &TestApp, reply: &Reply) -> (String, Reply) {
-        let address = reply.expect(self.status)[self.address].as_str().expect("an address");
+        let address =
+            reply.expect(self.status).pointer(self.address).and_then(|address| address.as_str()).expect("an address");
         let path = address.strip_prefix(app.base()).expect("an absolute address of ours").to_owned();
         assert!(path.starts_with(if self.public { "/media/" } else { "/api/files/" }), "{path}");
         let served = app.anonymous().get(&path).await;
         served.expect(200);
         (path, served)
     }
+}
+
+async fn new_scholarship(app: &TestApp) -> Id {
+    let made = sqlx::query_scalar!(
+        "insert into scholarships (name) select 'Scholarship ' || count(*) from scholarships returning id"
+    );
+    Id(made.fetch_one(&app.db).await.unwrap())
+}
+
+/// Without the server, so that the log has what the file did alone.
+async fn new_application(app: &TestApp, student: &Person, scholarship: Id) -> Id {
+    let made = sqlx::query_scalar!(
+        "insert into scholarship_applications (student_id, scholarship_id) values ($1, $2) returning id",
+        student.id.0,
+        scholarship.0
+    );
+    Id(made.fetch_one(&app.db).await.unwrap())
 }
 
 /// A live row of a file.
@@ -155,7 +195,7 @@ fn check_served(what: &str, served: &Reply, kept_as: &str) {
 /// Sends the whole corpus.
 async fn send_everything(route: Route) {
     let app = TestApp::start().await;
-    let (sender, unit) = (app.staff().await, app.unit().await);
+    let (sender, unit) = (app.person(route.sender).await, app.unit().await);
     let beside = elsewhere(&app);
     let mut taken = 0;
     for sample in corpus() {
@@ -163,7 +203,7 @@ async fn send_everything(route: Route) {
         let before = (store(&app).await, audited(&app).await);
         let headers = format!("name=\"file\"; filename=\"{}\"\r\nContent-Type: {}", sample.name, sample.declared);
         let started = Instant::now();
-        let reply = route.send(&sender, unit, &headers, &sample.bytes).await;
+        let reply = route.send(&app, &sender, unit, &headers, &sample.bytes).await;
         assert!(started.elapsed() < Duration::from_secs(5), "{what} took {:?}", started.elapsed());
         let Some(kept_as) = sample.kept_as.filter(|kept_as| route.takes(kept_as)) else {
             assert_eq!((reply.status.as_u16(), reply.errors("file").len()), (400, 1), "{what}: {}", reply.body);
@@ -201,11 +241,11 @@ async fn send_everything(route: Route) {
 /// Sends a picture under every name.
 async fn send_every_name(route: Route) {
     let app = TestApp::start().await;
-    let (sender, unit) = (app.staff().await, app.unit().await);
+    let (sender, unit) = (app.person(route.sender).await, app.unit().await);
     let beside = elsewhere(&app);
     let mark = format!("{}.png", app.folder().file_name().unwrap().to_str().unwrap());
     for (name, left) in names(&mark) {
-        let reply = route.send(&sender, unit, &format!("name=\"file\"; filename=\"{name}\""), &png()).await;
+        let reply = route.send(&app, &sender, unit, &format!("name=\"file\"; filename=\"{name}\""), &png()).await;
         let what = format!("{name:?} to {}: {}", route.path, reply.body);
         assert_eq!(reply.status.as_u16(), route.status, "{what}");
         let kept = store(&app).await;
@@ -220,7 +260,7 @@ async fn send_every_name(route: Route) {
         "name=\"../file\"; filename=\"a.png\"",
         "name=\"file\"; filename*=UTF-8''..%2F..%2Fa.png",
     ] {
-        assert_eq!(route.send(&sender, unit, headers, &png()).await.status, 400, "{headers} to {}", route.path);
+        assert_eq!(route.send(&app, &sender, unit, headers, &png()).await.status, 400, "{headers} to {}", route.path);
     }
     assert_eq!(store(&app).await, before);
     // Nor does one lie where a name pointed to.
@@ -264,6 +304,16 @@ async fn a_resource_of_a_unit_is_judged_by_its_bytes() {
 }
 
 #[tokio::test]
+async fn a_document_that_comes_with_an_application_is_judged_by_its_bytes() {
+    send_everything(APPLICATION).await;
+}
+
+#[tokio::test]
+async fn a_document_of_an_application_is_judged_by_its_bytes() {
+    send_everything(DOCUMENT).await;
+}
+
+#[tokio::test]
 async fn what_the_sender_calls_a_file_is_never_a_path() {
     tokio::join!(
         send_every_name(PICTURE),
@@ -271,7 +321,9 @@ async fn what_the_sender_calls_a_file_is_never_a_path() {
         send_every_name(LIBRARY),
         send_every_name(MEDIA),
         send_every_name(UNIT),
-        send_every_name(BADGE)
+        send_every_name(BADGE),
+        send_every_name(APPLICATION),
+        send_every_name(DOCUMENT)
     );
 }
 
@@ -302,7 +354,7 @@ async fn no_route_takes_a_file_that_is_not_tested_here() {
             }
         }
     }
-    let tested = [PICTURE, TICKET, LIBRARY, MEDIA, UNIT, BADGE].map(|route| route.path);
+    let tested = [PICTURE, TICKET, LIBRARY, MEDIA, UNIT, BADGE, APPLICATION, DOCUMENT].map(|route| route.path);
     let tested: BTreeSet<String> = tested.iter().chain(&IMPORTS).map(|path| format!("post {path}")).collect();
     assert_eq!(found, tested);
 }

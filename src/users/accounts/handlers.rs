@@ -10,7 +10,7 @@ use super::profile::Profile;
 use super::register::{REFUSALS, merged, refuse_taken};
 use super::standing::Standing;
 use super::store::{self, ConvenedUnit};
-use super::user::{User, UserRow};
+use super::user::{KNOWN_OF_CHILDREN, User, UserRow};
 use crate::access::throttle::{self, Attempt};
 use crate::access::{Actor, Permission, UserType, may, passwords};
 use crate::app::AppState;
@@ -18,7 +18,8 @@ use crate::audit;
 use crate::db::{self, Reading};
 use crate::files::{Accepts, Upload};
 use crate::http::{
-    Answer, Bare, Changes, Done, Faults, IfMatch, Json, NoContent, PathId, Problem, Resource, Shown, Sight, find,
+    Answer, Asked, Bare, Changes, Done, Faults, Filter, IfMatch, Json, Kind, Listed, NoContent, PathId, Problem,
+    Resource, Shown, Sight, find,
 };
 use crate::ids::Id;
 use crate::users::sessions;
@@ -59,6 +60,19 @@ pub(super) async fn me(actor: Actor<may::BeSignedIn>, mut conn: Reading) -> Answ
     let convenes = row.standing.user_type == UserType::UnitConvenor;
     let units = if convenes { Some(store::units_convened_by(&mut *conn, actor.id()).await?) } else { None };
     Shown::with(&Me { user: User::shown(row, &actor), permissions: actor.permissions(), units })
+}
+
+/// `GET /api/users/users/`
+pub(super) async fn list(
+    actor: Actor<may::ReadUsers>,
+    mut conn: Reading,
+    mut asked: Asked<User>,
+) -> Answer<Listed<User>> {
+    // Else a search or an order would tell a parent, bit by bit, what is not shown of a child.
+    if !actor.scope().is_all() && asked.looks_beyond(KNOWN_OF_CHILDREN) {
+        asked.confine(Filter::new("no_children", store::SELF_OR_RECIPIENT, Kind::Where), actor.id());
+    }
+    asked.page(&mut conn, &actor).await
 }
 
 /// `GET /api/users/users/{id}/`

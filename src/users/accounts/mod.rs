@@ -20,7 +20,7 @@ pub use user::{Recipient, Student, User};
 pub(super) fn routes() -> Routes {
     Routes::under("/api/users")
         .get("/", list::<Recipient>, "Lists the people one may write to: active staff, convenors and administrators.")
-        .get("/users/", list::<User>, "Lists the users whom the caller may see.")
+        .get("/users/", handlers::list, "Lists the users whom the caller may see.")
         .post("/users/", register::create, "Registers a student; an administrator creates any user.")
         .get("/users/me/", handlers::me, "Shows the caller, with permissions and, for convenors, units.")
         .put("/users/update_profile/", handlers::update_profile, "Changes the caller's own profile.")

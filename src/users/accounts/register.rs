@@ -14,7 +14,7 @@ use crate::access::{Permission, UserType, Viewer, Visitor, passwords};
 use crate::app::AppState;
 use crate::audit;
 use crate::config::Registration;
-use crate::http::{Answer, Created, Faults, Posted, Problem, Refusal, Resource, Sight, find};
+use crate::http::{Answer, Created, Faults, Posted, Problem, Refusal, Sight, find};
 use crate::ids::Id;
 
 /// Who registers. All but the first six fields are an administrator's to set, and ignored from anyone else.
@@ -106,7 +106,7 @@ pub(super) async fn create(
             |tx, _| {
                 Box::pin(async move {
                     let id = add(tx, viewer, standing, profile, hash).await?;
-                    Created::with(&User::shown(find::<User>(tx, viewer, id, Sight::Any).await?, viewer))
+                    Created::with(&User::seen(find::<User>(tx, viewer, id, Sight::Any).await?, viewer))
                 })
             },
         )

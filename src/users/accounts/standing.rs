@@ -44,6 +44,11 @@ impl Default for Standing {
 }
 
 impl Standing {
+    /// Whether anyone may write to the person; `store::RECIPIENT` says the same in SQL.
+    pub(super) fn is_recipient(&self) -> bool {
+        self.is_active && matches!(self.user_type, UserType::Staff | UserType::UnitConvenor | UserType::Admin)
+    }
+
     /// Refuses a change of what gives rights to whoever may not give rights by roles either: 403. Else a role with
     /// `users.manage` would make its holder an administrator.
     pub(super) fn refuse_new_rights(&self, before: &Self, viewer: &Viewer) -> Answer<()> {

@@ -41,6 +41,10 @@ left join stored_files f on f.id = u.profile_image_id and f.deleted_at is null";
 /// Who can be written to; also the condition of the index behind the picker.
 pub(super) const RECIPIENT: &str = "(u.is_active and u.user_type in ('staff', 'unit_convenor', 'admin'))";
 
+/// Oneself and whoever can be written to, with the place of one's id.
+pub(super) const SELF_OR_RECIPIENT: &str =
+    "(u.id = {} or (u.is_active and u.user_type in ('staff', 'unit_convenor', 'admin')))";
+
 pub(super) async fn add(
     tx: &mut PgConnection,
     author: Option<Id>,

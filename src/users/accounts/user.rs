@@ -8,9 +8,10 @@ use utoipa::ToSchema;
 use super::profile::Profile;
 use super::standing::Standing;
 use super::store;
-use crate::access::{Actor, Permission, UserType, Viewer, may};
+use crate::access::{Actor, Permission, Reach, UserType, Viewer, may};
 use crate::http::{Filter, Kind, Listing, Ordering, Resource};
 use crate::ids::{Id, Moment};
+use crate::users::guardians;
 
 /// A person.
 #[derive(Debug, Serialize, ToSchema)]
@@ -88,7 +89,30 @@ const ORDERINGS: &[Ordering] = &[
 
 const SEARCH: Option<&str> = Some("(u.first_name || ' ' || u.last_name || ' ' || u.email || ' ' || u.username)");
 
+/// What the rows of a parent's list can be narrowed or ordered by without telling more of a child than is shown.
+pub(super) const KNOWN_OF_CHILDREN: &[&str] = &["user_type", "first_name", "last_name", "created_at", "updated_at"];
+
 impl User {
+    /// The row as the guardian of a student sees it without any grant.
+    fn by_name_alone(row: UserRow) -> Self {
+        Self {
+            id: row.id,
+            email: String::new(),
+            username: String::new(),
+            first_name: row.profile.first_name,
+            last_name: row.profile.last_name,
+            is_staff: row.standing.is_staff,
+            user_type: row.standing.user_type,
+            department: String::new(),
+            position: String::new(),
+            bio: String::new(),
+            profile_image: None,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            private: None,
+        }
+    }
+
     /// The row as this viewer sees it.
     pub(super) fn seen(row: UserRow, viewer: &Viewer) -> Self {
         let own = viewer.caller_id() == Some(row.id);
@@ -147,7 +171,8 @@ impl Resource for User {
         updated_at: Some("u.updated_at"),
     };
 
-    /// Everyone, or oneself and, in lists, those one may write to. Another's object is absent for students.
+    /// Everyone, or oneself, a parent's children and, in lists, those one may write to. Another's object is absent for
+    /// students.
     fn visible(sql: &mut QueryBuilder<Postgres>, viewer: &Viewer, in_a_list: bool) {
         if viewer.reach(Permission::ReadUsers).is_all() {
             return;
@@ -156,11 +181,20 @@ impl Resource for User {
         if in_a_list {
             sql.push(" or ").push(store::RECIPIENT);
         }
+        if viewer.reach(Permission::ReadUsers).covers(Reach::CHILDREN) {
+            sql.push(" or ");
+            guardians::push_children(sql, viewer.caller_id(), "u.id");
+        }
         sql.push(")");
     }
 
     fn shown(row: UserRow, viewer: &Viewer) -> Self {
-        Self::seen(row, viewer)
+        let reach = viewer.reach(Permission::ReadUsers);
+        let is_child = !reach.is_all()
+            && reach.covers(Reach::CHILDREN)
+            && viewer.caller_id() != Some(row.id)
+            && !row.standing.is_recipient();
+        if is_child { Self::by_name_alone(row) } else { Self::seen(row, viewer) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The endpoints below `/api/users/`, and tokens.
 
 mod accounts;
+mod guardians;
 mod hostile_tokens;
 mod log_in;
 mod mail;
@@ -9,6 +10,7 @@ mod profile_image;
 mod registration;
 mod reset;
 mod roles;
+mod scholarships;
 mod sessions;
 mod student_profiles;
 mod throttling;

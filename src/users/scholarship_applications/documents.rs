@@ -1,0 +1,66 @@
+//! The documents of applications: private, fetched by signed links.
+
+use std::sync::{Mutex, PoisonError};
+
+use axum::extract::State;
+use serde_json::json;
+use sqlx::PgConnection;
+
+use super::handlers::{Application, ApplicationRow, Document};
+use super::store;
+use crate::access::{Actor, may};
+use crate::app::AppState;
+use crate::audit;
+use crate::files::{Accepts, Stored, Upload};
+use crate::http::{Answer, Created, PathId, Problem, Resource, Sight, find};
+use crate::ids::Id;
+
+/// The most documents of an application.
+const MOST: usize = 20;
+
+/// `POST /{id}/documents/`
+pub(super) async fn add(
+    actor: Actor<may::ApplyForScholarships>,
+    State(app): State<AppState>,
+    PathId(id): PathId,
+    upload: Upload,
+) -> Answer<Created<Document>> {
+    let file = app.files.accept(upload.file("file")?, Accepts::Documents).await?;
+    // The bytes stay only when their row does.
+    let written: Mutex<Option<Stored>> = Mutex::new(None);
+    let (app, actor, file, slot) = (&app, &actor, &file, &written);
+    let created = upload
+        .repeat
+        .write(
+            app,
+            Some(actor.id()),
+            |tx, _| Box::pin(async move { find::<Application>(tx, actor, id, Sight::Visible).await.map(|_| ()) }),
+            |tx, _| {
+                Box::pin(async move {
+                    store::lock(tx, id).await?;
+                    let row = pending(tx, actor, id).await?;
+                    if row.documents.len() >= MOST {
+                        let says = format!("An application has at most {MOST} documents.");
+                        return Err(Problem::conflict("too_many_files", says));
+                    }
+                    let stored = app.files.put(tx, actor.id(), file, false).await?;
+                    let added = store::add_document(tx, actor.id(), id, stored.id).await?;
+                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(stored);
+                    let after = json!({ "document": added.id, "name": added.name });
+                    audit::record(tx, actor, "add_document", Application::NAME, Some(id), &json!({}), &after).await?;
+                    Created::with(&added.seen(actor))
+                })
+            },
+        )
+        .await?;
+    if let Some(stored) = written.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        stored.keep();
+    }
+    Ok(created)
+}
+
+async fn pending(tx: &mut PgConnection, actor: &Actor<may::ApplyForScholarships>, id: Id) -> Answer<ApplicationRow> {
+    let row = find::<Application>(tx, actor, id, Sight::Visible).await?;
+    row.refuse_unless_own_and_pending(actor)?;
+    Ok(row)
+}
