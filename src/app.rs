@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -20,6 +20,7 @@ use crate::db::Pool;
 use crate::files::{FileStore, Links};
 use crate::health::Database;
 use crate::http::{self, Problem, Routes};
+use crate::metrics::Metrics;
 use crate::{academic, advisor, audit, core, docs, enrollment, files, health, privacy, social, users, workflows};
 
 /// What every handler shares; cheap to clone.
@@ -44,6 +45,8 @@ pub struct Parts {
     pub links: Arc<Links>,
     /// Whether the database answers.
     pub database: Database,
+    /// What is counted for Prometheus.
+    pub metrics: Metrics,
     /// Who listens for notifications.
     pub streams: core::notifications::Streams,
     /// The language model that the advisor asks, if there is one.
@@ -75,6 +78,7 @@ impl AppState {
             files,
             links: Arc::new(Links::new(&config.secret_key)),
             database: Database::default(),
+            metrics: Metrics::new(&routes()),
             streams: core::notifications::Streams::default(),
             advisor: advisor::Endpoint::of(&config),
             outbound: workflows::Outbound::new(&config),
@@ -129,7 +133,7 @@ pub fn router(app: &AppState) -> Router {
         .layer(from_fn(http::render))
         .layer(from_fn_with_state(app.clone(), security_headers))
         .layer(cors(app))
-        .layer(from_fn(log))
+        .layer(from_fn_with_state(app.clone(), log))
         // Everything else needs the request id and the client's address.
         .layer(from_fn_with_state(app.clone(), http::identify))
         .with_state(app.clone())
@@ -202,9 +206,21 @@ async fn security_headers(State(app): State<AppState>, request: Request, next: N
     response
 }
 
-async fn log(request: Request, next: Next) -> Response {
+/// Each request's line in the log, and its place in the metrics; the request's span names its route.
+async fn log(State(app): State<AppState>, request: Request, next: Next) -> Response {
     let started = std::time::Instant::now();
+    let in_flight = app.metrics.requests.begin();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let method = request.method().clone();
     let response = next.run(request).await;
-    tracing::info!(status = response.status().as_u16(), ms = started.elapsed().as_millis(), "answered");
+    drop(in_flight);
+    let (status, took) = (response.status(), started.elapsed());
+    app.metrics.requests.count(&method, route.as_ref().map(MatchedPath::as_str), status, took);
+    let (status, ms) = (status.as_u16(), u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+    if took < app.config.slow_request {
+        tracing::info!(status, ms, "answered");
+    } else {
+        tracing::warn!(status, ms, "answered slowly");
+    }
     response
 }

@@ -18,7 +18,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use deadpool::managed::{self, Metrics, PoolError, RecycleError, RecycleResult, Timeouts};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection, PgConnection};
+use sqlx::{ConnectOptions, Connection, PgConnection};
 
 use crate::app::AppState;
 use crate::config::Config;
@@ -31,6 +31,19 @@ const TRIES: u32 = 3;
 #[derive(Debug, Clone)]
 pub struct Pool {
     sessions: managed::Pool<Sessions>,
+}
+
+/// How busy the pool is.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// The most sessions there can be.
+    pub most: usize,
+    /// Those that are open.
+    pub open: usize,
+    /// Of these, those that nobody holds.
+    pub idle: usize,
+    /// Who waits for one.
+    pub waiting: usize,
 }
 
 /// A session of the pool, for as long as it is held.
@@ -125,6 +138,13 @@ impl Pool {
         }
     }
 
+    /// How busy the pool is.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        let now = self.sessions.status();
+        Load { most: now.max_size, open: now.size, idle: now.available, waiting: now.waiting }
+    }
+
     /// How sessions connect.
     #[must_use]
     pub fn connect_options(&self) -> PgConnectOptions {
@@ -197,6 +217,8 @@ impl DerefMut for Session {
 /// The settings that every session of ours has.
 pub fn session(config: &Config, options: PgConnectOptions) -> PgConnectOptions {
     let milliseconds = |time: Duration| time.as_millis().to_string();
+    // Such a line has the statement's text and the request's route, but no values.
+    let options = options.log_slow_statements(log::LevelFilter::Warn, config.slow_statement);
     options.application_name("swincms").statement_cache_capacity(256).options([
         ("timezone", "UTC".to_owned()),
         ("statement_timeout", milliseconds(config.db_statement_timeout)),

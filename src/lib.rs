@@ -25,6 +25,7 @@ pub mod files;
 pub mod health;
 pub mod http;
 pub mod ids;
+pub mod metrics;
 pub mod migrate;
 pub mod privacy;
 pub mod serve;

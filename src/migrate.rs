@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
+use sqlx::migrate::{AppliedMigration, Migrate, MigrateError, Migration, MigrationType, Migrator};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
 
@@ -69,10 +69,7 @@ pub async fn revert(owner: &PgConnectOptions, count: usize) -> anyhow::Result<Ve
 /// When the database cannot be reached.
 pub async fn status(owner: &PgConnectOptions) -> anyhow::Result<Vec<Step>> {
     let mut conn = connect(owner, PATIENCE).await?;
-    let known: bool = sqlx::query_scalar!(r#"select to_regclass('_sqlx_migrations') is not null as "known!""#)
-        .fetch_one(&mut conn)
-        .await?;
-    let applied = if known { conn.list_applied_migrations(&MIGRATOR.table_name).await? } else { Vec::new() };
+    let applied = applied(&mut conn).await?;
     conn.close().await?;
     Ok(forward()
         .map(|migration| Step {
@@ -82,6 +79,26 @@ pub async fn status(owner: &PgConnectOptions) -> anyhow::Result<Vec<Step>> {
             applied: applied.iter().any(|done| done.version == migration.version),
         })
         .collect())
+}
+
+/// The numbers of migrations that have run here and are not in this program, or not as they ran.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn unknown(role: &PgConnectOptions) -> anyhow::Result<Vec<i64>> {
+    let mut conn = connect(role, PATIENCE).await?;
+    let applied = applied(&mut conn).await?;
+    conn.close().await?;
+    let is_ours =
+        |done: &AppliedMigration| forward().any(|ours| ours.version == done.version && ours.checksum == done.checksum);
+    Ok(applied.iter().filter(|done| !is_ours(done)).map(|done| done.version).collect())
+}
+
+async fn applied(conn: &mut PgConnection) -> anyhow::Result<Vec<AppliedMigration>> {
+    let known: bool = sqlx::query_scalar!(r#"select to_regclass('_sqlx_migrations') is not null as "known!""#)
+        .fetch_one(&mut *conn)
+        .await?;
+    Ok(if known { conn.list_applied_migrations(&MIGRATOR.table_name).await? } else { Vec::new() })
 }
 
 fn forward() -> impl Iterator<Item = &'static Migration> {

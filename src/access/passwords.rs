@@ -32,7 +32,18 @@ const LONGEST: usize = 256;
 pub struct Hasher {
     places: Arc<Semaphore>,
     cores: Arc<Semaphore>,
+    /// How many cores there are when none is held.
+    workers: usize,
     nobody: Arc<str>,
+}
+
+/// How busy the pool is.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// Cores that are held.
+    pub working: usize,
+    /// Places beyond these.
+    pub waiting: usize,
 }
 
 /// A place in the queue; whoever has one will be worked on or refused within two seconds.
@@ -51,8 +62,17 @@ impl Hasher {
         Ok(Self {
             places: Arc::new(Semaphore::new(QUEUE + cores)),
             cores: Arc::new(Semaphore::new(cores)),
+            workers: cores,
             nobody: nobody()?,
         })
+    }
+
+    /// How busy the pool is.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        let working = self.workers.saturating_sub(self.cores.available_permits());
+        let places = (QUEUE + self.workers).saturating_sub(self.places.available_permits());
+        Load { working, waiting: places.saturating_sub(working) }
     }
 
     /// A place in the queue.

@@ -56,7 +56,9 @@ enum Command {
         what: import::What,
     },
     /// Checks the configuration, the database, its schema and the file store.
-    #[command(after_help = "Example:\n  swincms check && swincms serve\n  swincms check --json")]
+    #[command(
+        after_help = "Example:\n  swincms check && swincms serve\n  swincms check --deploy --processes 4\n  swincms check --deploy --json"
+    )]
     Check(check::Options),
     /// Prints the OpenAPI document.
     #[command(after_help = "Example:\n  swincms openapi > openapi.json")]
@@ -82,8 +84,8 @@ pub async fn run() -> anyhow::Result<()> {
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => {
             let config = Config::read()?;
-            telemetry::start(&config);
-            serve::run(config).await
+            let log_level = telemetry::start(&config);
+            serve::run(config, log_level).await
         }
         Command::Migrate(options) => migrate::run(options, Config::read()?).await,
         Command::Createsuperuser(options) => superuser::run(options, Config::read()?).await,

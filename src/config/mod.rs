@@ -26,6 +26,7 @@ use sqlx::postgres::PgConnectOptions;
 pub(crate) use keep::make_data_dir;
 use keep::{dot_env, kept_secret_key};
 use reader::Reader;
+pub(crate) use reader::is_loopback;
 
 pub use settings::{SETTINGS, Setting};
 
@@ -42,6 +43,8 @@ pub struct Config {
 
     /// `BIND`: the address and port to listen on; port 0 takes a free one.
     pub bind: SocketAddr,
+    /// `METRICS_BIND`: where Prometheus fetches the metrics; none when it does not.
+    pub metrics_bind: Option<SocketAddr>,
     /// `PUBLIC_URL`: how the world reaches the server, without a final slash. Always there, and https, in prod; without
     /// it (dev) absolute URLs are made from a Host that [`Config::allows_host`] accepts.
     pub public_url: Option<String>,
@@ -97,6 +100,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// `MEDIA_ROOT`: the root of the file store, public and private files.
     pub media_root: PathBuf,
+    /// `BACKUP_DIR`: where backups are written; `swincms check --deploy` looks at the newest.
+    pub backup_dir: Option<PathBuf>,
     /// `MAX_UPLOAD_MB`: the largest file that is taken, in bytes.
     pub max_upload_bytes: usize,
     /// `ACCEL_REDIRECT`: nginx's internal location for private files, with a slash at both ends; without it the server
@@ -153,6 +158,10 @@ pub struct Config {
     pub log_level: String,
     /// `LOG_FORMAT`: how log lines look.
     pub log_format: LogFormat,
+    /// `SLOW_REQUEST`: a request that takes as long is logged as slow.
+    pub slow_request: Duration,
+    /// `SLOW_STATEMENT`: a statement that takes as long is logged as slow.
+    pub slow_statement: Duration,
 }
 
 /// Whose machine this is.
@@ -228,6 +237,12 @@ pub struct IpNet {
 }
 
 impl IpNet {
+    /// Whether every address is in the range.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        self.prefix == 0
+    }
+
     /// Whether the address is in the range; `::ffff:10.0.0.1` counts as `10.0.0.1`.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -368,11 +383,7 @@ impl Config {
         let mut read = Reader::new(lookup);
         let prod = read.prod;
 
-        let bind = read.parsed(
-            "BIND",
-            SocketAddr::from((Ipv4Addr::LOCALHOST, 8000)),
-            "must be an address and a port, such as 127.0.0.1:8000",
-        );
+        let bind = read.address("BIND").unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8000)));
         let public_url = read.public_url();
         let page_size_max = read.number("PAGE_SIZE_MAX", 1000, 1..=10_000);
         let data_dir = PathBuf::from(read.text("DATA_DIR").unwrap_or_else(|| ".data".into()));
@@ -384,6 +395,7 @@ impl Config {
         let config = Self {
             app_env: if prod { AppEnv::Prod } else { AppEnv::Dev },
             bind,
+            metrics_bind: read.address("METRICS_BIND"),
             allowed_hosts: read.allowed_hosts(),
             cors_allowed_origins: read.origins(),
             trusted_proxies: read.trusted_proxies(),
@@ -408,6 +420,7 @@ impl Config {
             db_max_lifetime: read.duration("DB_MAX_LIFETIME", 600),
             pg_bin: read.text("PG_BIN").map(PathBuf::from),
             media_root: read.text("MEDIA_ROOT").map_or_else(|| data_dir.join("media"), PathBuf::from),
+            backup_dir: read.text("BACKUP_DIR").map(PathBuf::from),
             max_upload_bytes: read.number("MAX_UPLOAD_MB", 25_usize, 1..=2047) * 1024 * 1024,
             accel_redirect: read.accel_redirect(),
             data_dir,
@@ -449,6 +462,8 @@ impl Config {
                 if prod { LogFormat::Json } else { LogFormat::Text },
                 &[("text", LogFormat::Text), ("json", LogFormat::Json)],
             ),
+            slow_request: read.duration("SLOW_REQUEST", 1),
+            slow_statement: read.duration("SLOW_STATEMENT", 1),
         };
         if read.faults.is_empty() { Ok(config) } else { Err(ConfigFaults(read.faults)) }
     }

@@ -138,6 +138,15 @@ impl<'a> Reader<'a> {
         }
     }
 
+    pub(super) fn address(&mut self, name: &str) -> Option<SocketAddr> {
+        let text = self.text(name)?;
+        let address = text.parse().ok();
+        if address.is_none() {
+            self.fault(name, "must be an address and a port, such as 127.0.0.1:8000");
+        }
+        address
+    }
+
     pub(super) fn url(&mut self, name: &str) -> Option<String> {
         let text = self.text(name)?;
         if is_http_url(&text) {
@@ -427,7 +436,7 @@ pub(super) fn is_origin(text: &str) -> bool {
 }
 
 /// Whether a host is this machine: a socket's folder, `localhost` or a loopback address.
-pub(super) fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     host.starts_with('/')
         || host.eq_ignore_ascii_case("localhost")
         || host

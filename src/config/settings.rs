@@ -39,6 +39,7 @@ pub const SETTINGS: &[Setting] = &[
         "`dev` or `prod`; prod has no default for secrets, hosts, origins, mail and the database.",
     ),
     setting("BIND", "127.0.0.1:8000", "Address and port to listen on; `0.0.0.0:8000` in a container."),
+    setting("METRICS_BIND", "", "Address and port for Prometheus, such as 127.0.0.1:9100; not for the world."),
     setting("PUBLIC_URL", "dev: from the Host header; prod: needed", "The address that users open; https in prod."),
     setting(
         "ALLOWED_HOSTS",
@@ -111,6 +112,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("PG_BIN", "searched for", "Folder of PostgreSQL's programs, for the database of its own."),
     setting("DATA_DIR", ".data", "What the server keeps in dev: its own database, the secret key, mails."),
     setting("MEDIA_ROOT", "media in DATA_DIR", "Root of the uploaded files."),
+    setting("BACKUP_DIR", "", "Where backups are written; `swincms check --deploy` looks at the newest."),
     setting("MAX_UPLOAD_MB", "25", "The largest file that is taken, in MiB."),
     setting(
         "ACCEL_REDIRECT",
@@ -167,4 +169,10 @@ pub const SETTINGS: &[Setting] = &[
         "error, warn, info, debug, trace, or a filter such as `info,sqlx=debug`. Also DJANGO_LOG_LEVEL.",
     ),
     setting("LOG_FORMAT", "dev: text; prod: json", "`text` or `json`."),
+    setting("SLOW_REQUEST", "1s", "A request that takes as long is logged with its route."),
+    setting(
+        "SLOW_STATEMENT",
+        "1s",
+        "A statement that takes as long is logged with the request's route, never its values.",
+    ),
 ];

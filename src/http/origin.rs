@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
@@ -92,7 +92,13 @@ pub async fn identify(State(app): State<AppState>, mut request: Request, next: N
         request_id,
     };
     let id = HeaderValue::from_str(&origin.request_id).ok();
-    let span = tracing::info_span!("request", id = %origin.request_id, method = %request.method(), path = request.uri().path());
+    let span = tracing::info_span!(
+        "request",
+        id = %origin.request_id,
+        method = %request.method(),
+        path = request.uri().path(),
+        route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str),
+    );
     request.extensions_mut().insert(origin);
     let mut response = next.run(request).instrument(span).await;
     if let Some(id) = id {

@@ -13,6 +13,7 @@ use crate::support::{NOW, TestApp};
 /// What a command said, and whether it went well.
 pub(crate) struct Said {
     pub(crate) ok: bool,
+    pub(crate) code: Option<i32>,
     pub(crate) out: String,
     err: String,
 }
@@ -26,7 +27,7 @@ impl Said {
 
     /// The message of a command that failed.
     #[track_caller]
-    fn bad(self) -> String {
+    pub(crate) fn bad(self) -> String {
         assert!(!self.ok, "this went well: {}", self.out);
         assert!(self.err.starts_with("error: "), "{}", self.err);
         assert!(!self.err.contains("panicked"), "{}", self.err);
@@ -35,7 +36,7 @@ impl Said {
 }
 
 /// Runs `swincms` on the test's database; `settings` as in the environment.
-async fn swincms_with(app: &TestApp, arguments: &[&str], settings: &[(&str, &str)], input: &str) -> Said {
+pub(crate) async fn swincms_with(app: &TestApp, arguments: &[&str], settings: &[(&str, &str)], input: &str) -> Said {
     let url = app.options().to_url_lossy().to_string();
     let mut command = Command::new(env!("CARGO_BIN_EXE_swincms"));
     command
@@ -54,7 +55,8 @@ async fn swincms_with(app: &TestApp, arguments: &[&str], settings: &[(&str, &str
     // A command that refuses before it reads closes its end.
     let _read = child.stdin.take().unwrap().write_all(input.as_bytes()).await;
     let Output { status, stdout, stderr } = child.wait_with_output().await.unwrap();
-    Said { ok: status.success(), out: String::from_utf8(stdout).unwrap(), err: String::from_utf8(stderr).unwrap() }
+    let (ok, code) = (status.success(), status.code());
+    Said { ok, code, out: String::from_utf8(stdout).unwrap(), err: String::from_utf8(stderr).unwrap() }
 }
 
 /// Runs `swincms` on the test's database.

@@ -31,6 +31,20 @@ use crate::db;
 use crate::http::{Answer, Problem};
 use crate::ids::Moment;
 
+const PEOPLE: &str = include_str!("../demo/people.json");
+
+/// The addresses of the crowd that `--students` makes, as a pattern of PostgreSQL.
+pub(super) const CROWD: &str = r"^demo\d{6}@swin\.edu\.au$";
+
+/// The mail addresses of all other accounts of the demo, in lower case.
+///
+/// # Errors
+/// When the demo's own file is broken.
+pub(super) fn emails() -> anyhow::Result<Vec<String>> {
+    let named: Vec<Person> = read("people.json", PEOPLE)?;
+    Ok(named.into_iter().map(|person| person.email.to_lowercase()).collect())
+}
+
 /// How much demo data.
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -93,7 +107,7 @@ pub(super) async fn run(options: Options, config: Config) -> anyhow::Result<()> 
     let zone = config.time_zone;
     let courses: Vec<DemoCourse> = read("courses.json", include_str!("../demo/courses.json"))?;
     let catalogue: Vec<DemoUnit> = read("units.json", include_str!("../demo/units.json"))?;
-    let named: Vec<Person> = read("people.json", include_str!("../demo/people.json"))?;
+    let named: Vec<Person> = read("people.json", PEOPLE)?;
     let crowd: Vec<Person> = (0..options.students).map(Person::in_crowd).collect();
     let progress = Progress::new();
     let people: Vec<&Person> = named.iter().chain(&crowd).collect();

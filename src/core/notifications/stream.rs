@@ -120,6 +120,12 @@ impl Streams {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many are open.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.lock().all.iter().filter(|listener| !listener.queue.is_closed()).count()
+    }
+
     /// A new listener's queue.
     fn join(&self, app: &AppState, person: Id, session: Id, from: Start) -> Answer<mpsc::Receiver<Event>> {
         let (queue, events) = mpsc::channel(BATCH.into());

@@ -1,5 +1,7 @@
 //! Enrolling: taking a seat when every rule allows it.
 
+use std::sync::{Mutex, PoisonError};
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
@@ -51,17 +53,26 @@ pub(super) async fn create(
         let status = rules::status_of(&reasons).unwrap_or(StatusCode::CREATED);
         return Done::with(&Trial::of(status, reasons)).map(Tried::Asked);
     }
-    let (actor, wanted) = (&actor, &wanted);
-    repeat
+    // An answer that was kept for its key leaves this as it is.
+    let became = Mutex::new("repeated");
+    let (actor, wanted, became) = (&actor, &wanted, &became);
+    let done = repeat
         .once(&app, actor.id(), |tx, _| {
             Box::pin(async move {
                 let id = enroll(tx, actor, student, wanted.offering, terms).await?;
                 let row = find::<Enrollment>(tx, actor, id, Sight::Any).await?;
+                *became.lock().unwrap_or_else(PoisonError::into_inner) =
+                    if row.status == Status::Enrolled { "enrolled" } else { "pending" };
                 Created::with(&Enrollment::shown(row, actor))
             })
         })
-        .await
-        .map(Tried::Done)
+        .await;
+    app.metrics.enrolments.count(match &done {
+        Ok(_) => *became.lock().unwrap_or_else(PoisonError::into_inner),
+        Err(problem) if problem.status().is_server_error() => "failed",
+        Err(_) => "refused",
+    });
+    done.map(Tried::Done)
 }
 
 /// What the rules are held against; a student or an offering that is not there is named.

@@ -69,7 +69,7 @@ pub(super) async fn log_in(
     origin: Origin,
     Json(credentials): Json<Credentials>,
 ) -> Answer<Done<Pair>> {
-    enter(&app, &origin, credentials).await
+    counted(&app, enter(&app, &origin, credentials).await)
 }
 
 /// `POST /api/token/compat/`
@@ -79,7 +79,18 @@ pub(super) async fn log_in_compat(
     origin: Origin,
     Json(credentials): Json<Credentials>,
 ) -> Answer<Done<Pair>> {
-    enter(&app, &origin, credentials).await
+    counted(&app, enter(&app, &origin, credentials).await)
+}
+
+/// The same answer, counted.
+fn counted(app: &AppState, answer: Answer<Done<Pair>>) -> Answer<Done<Pair>> {
+    app.metrics.log_ins.count(match &answer {
+        Ok(_) => "ok",
+        Err(problem) if problem.status() == StatusCode::TOO_MANY_REQUESTS => "throttled",
+        Err(problem) if problem.status().is_server_error() => "failed",
+        Err(_) => "refused",
+    });
+    answer
 }
 
 /// The same answer, in the same time, for an unknown account, a wrong password and an inactive account.

@@ -1,5 +1,8 @@
-//! `swincms check`: whether the server would run as it is configured.
+//! `swincms check`: whether the server would run as it is configured, and with `--deploy` whether it should.
 
+mod deploy;
+
+use std::borrow::Cow;
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -17,9 +20,15 @@ use crate::{db, migrate};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// Prints JSON: `{"ok": …, "checks": [{"name", "status", "detail"}]}`.
+    /// Prints JSON: `{"ok": …, "checks": [{"name", "status", "detail", "remedy"}]}`.
     #[arg(long)]
     json: bool,
+    /// Also checks all that a production deployment needs, and says what to do about each fault.
+    #[arg(long)]
+    deploy: bool,
+    /// How many server processes share the database.
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "deploy", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    processes: u32,
 }
 
 #[derive(Debug, Serialize)]
@@ -30,40 +39,49 @@ struct Report {
 
 #[derive(Debug, Serialize)]
 struct Check {
-    name: &'static str,
+    name: Cow<'static, str>,
     status: Status,
     detail: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<Cow<'static, str>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Status {
     Ok,
+    /// It runs, but it could be better.
+    Warning,
     Failed,
-    /// Another check has failed before it.
+    /// Another check has failed before it, or there is nothing to look at.
     Skipped,
 }
 
 impl Check {
     fn of(name: &'static str, found: anyhow::Result<String>) -> Self {
-        match found {
-            Ok(detail) => Self { name, status: Status::Ok, detail },
-            Err(error) => Self { name, status: Status::Failed, detail: format!("{error:#}") },
-        }
+        let (status, detail) = match found {
+            Ok(detail) => (Status::Ok, detail),
+            Err(error) => (Status::Failed, format!("{error:#}")),
+        };
+        Self { name: name.into(), status, detail, remedy: None }
+    }
+
+    fn skipped(name: &'static str) -> Self {
+        Self { name: name.into(), status: Status::Skipped, detail: String::new(), remedy: None }
     }
 
     fn line(&self) -> String {
         let mark = match self.status {
             Status::Ok => "ok",
+            Status::Warning => "warning",
             Status::Failed => "FAILED",
             Status::Skipped => "skipped",
         };
-        let line = format!("{mark:<8} {:<14} {}", self.name, self.detail.replace('\n', "\n                        "));
-        format!("{}\n", line.trim_end())
-    }
-
-    fn skipped(name: &'static str) -> Self {
-        Self { name, status: Status::Skipped, detail: String::new() }
+        let line =
+            format!("{mark:<8} {:<22} {}", self.name, self.detail.replace('\n', "\n                                "));
+        let remedy = self.remedy.as_ref().map(|remedy| format!("\n         {:<22} → {remedy}", "")).unwrap_or_default();
+        format!("{}{remedy}\n", line.trim_end())
     }
 }
 
@@ -73,7 +91,8 @@ impl Check {
 /// When something is not as it must be.
 pub(super) async fn run(options: Options, config: Result<Config, ConfigFaults>) -> anyhow::Result<()> {
     let checks = match config {
-        Ok(config) => all(&config).await?,
+        Ok(config) => all(&config, options.deploy.then_some(options.processes)).await?,
+        Err(faults) if options.deploy => deploy::faults(faults),
         Err(faults) => vec![
             Check::of("configuration", Err(faults.into())),
             Check::skipped("database"),
@@ -96,7 +115,8 @@ pub(super) async fn run(options: Options, config: Result<Config, ConfigFaults>) 
     }
 }
 
-async fn all(config: &Config) -> anyhow::Result<Vec<Check>> {
+/// With a number of processes, also what a deployment needs.
+async fn all(config: &Config, processes: Option<u32>) -> anyhow::Result<Vec<Check>> {
     let mode = if config.is_prod() { "prod" } else { "dev" };
     let mut checks = vec![Check::of("configuration", Ok(mode.to_owned()))];
     match database::open(config).await {
@@ -104,11 +124,16 @@ async fn all(config: &Config) -> anyhow::Result<Vec<Check>> {
             let database = Check::of("database", reach(config, &opened).await);
             let reached = database.status == Status::Ok;
             checks.push(database);
-            checks.push(if reached {
+            let migrations = if reached {
                 Check::of("migrations", schema(config, &opened).await)
             } else {
                 Check::skipped("migrations")
-            });
+            };
+            let is_current = migrations.status == Status::Ok;
+            checks.push(migrations);
+            if let Some(processes) = processes.filter(|_| reached) {
+                checks.extend(deploy::database(config, &opened, processes, is_current).await?);
+            }
             opened.close().await?;
         }
         Err(error) => {
@@ -117,6 +142,10 @@ async fn all(config: &Config) -> anyhow::Result<Vec<Check>> {
         }
     }
     checks.push(Check::of("files", write_files(&config.media_root).await));
+    if processes.is_some() {
+        checks.extend(deploy::settings(config));
+        checks.extend(deploy::machine(config));
+    }
     Ok(checks)
 }
 

@@ -1,0 +1,132 @@
+//! The log of a real server process.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sqlx::{ConnectOptions, Executor};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::time::timeout;
+
+use crate::support::TestApp;
+
+/// No line takes longer to come; only a test that fails waits for it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// `swincms serve`, and what it says.
+struct Server {
+    child: Child,
+    lines: Lines<BufReader<ChildStderr>>,
+    base: String,
+    metrics: String,
+}
+
+impl Server {
+    async fn start(app: &TestApp, settings: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_swincms"))
+            .arg("serve")
+            .env_clear()
+            .env("DATABASE_URL", app.options().to_url_lossy().to_string())
+            .env("SECRET_KEY", "the key of the tests, forty characters long")
+            .env("DATA_DIR", app.folder())
+            .env("BIND", "127.0.0.1:0")
+            .env("METRICS_BIND", "127.0.0.1:0")
+            .env("LOG_FORMAT", "json")
+            .envs(settings.iter().copied())
+            .current_dir(env!("CARGO_TARGET_TMPDIR"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut server = Self { child, lines, base: String::new(), metrics: String::new() };
+        let address = |line: &Value| format!("http://{}", line["address"].as_str().unwrap());
+        server.metrics = address(&server.until(|line| line["message"] == "metrics").await);
+        server.base = address(&server.until(|line| line["message"] == "ready").await);
+        server
+    }
+
+    /// Reads up to a line like that.
+    async fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let found = async {
+            loop {
+                let line = self.lines.next_line().await.unwrap().expect("the server has ended");
+                let line: Value = serde_json::from_str(&line).unwrap();
+                if wanted(&line) {
+                    return line;
+                }
+            }
+        };
+        timeout(PATIENCE, found).await.expect("the line does not come")
+    }
+
+    /// Sends a request and gives the levels of its own lines.
+    async fn levels_of_a_request(&mut self) -> Vec<String> {
+        let reply = reqwest::get(format!("{}/api/academic/courses/", self.base)).await.unwrap();
+        let id = reply.headers()["x-request-id"].to_str().unwrap().to_owned();
+        let mut levels = Vec::new();
+        loop {
+            let line = self.until(|line| line["span"]["id"] == id).await;
+            levels.push(line["level"].as_str().unwrap().to_owned());
+            if line["message"] == "answered" {
+                return levels;
+            }
+        }
+    }
+
+    async fn signal(&mut self, name: &str) {
+        let process = self.child.id().unwrap().to_string();
+        let told = Command::new("kill").args(["-s", name, &process]).status().await.unwrap();
+        assert!(told.success());
+        self.until(|line| line["message"] == format!("log level changed by SIG{name}")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_signal_makes_the_log_say_more_and_another_as_much_as_before() {
+    let app = TestApp::start().await;
+    let mut server = Server::start(&app, &[("LOG_LEVEL", "info")]).await;
+    assert_eq!(server.levels_of_a_request().await, ["INFO"]);
+    server.signal("USR1").await;
+    assert!(server.levels_of_a_request().await.contains(&"DEBUG".to_owned()));
+    server.signal("USR2").await;
+    // The line is written just before the level goes down, so that it is always seen.
+    let started = std::time::Instant::now();
+    while server.levels_of_a_request().await != ["INFO"] {
+        assert!(started.elapsed() < PATIENCE, "the log goes on saying more");
+    }
+    assert!(reqwest::get(format!("{}/metrics", server.metrics)).await.unwrap().status().is_success());
+    server.child.kill().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_slow_request_and_a_slow_statement_are_logged_with_the_route_and_without_values() {
+    let app = TestApp::start().await;
+    let person = app.student().await;
+    let mut server = Server::start(&app, &[("SLOW_REQUEST", "5ms"), ("SLOW_STATEMENT", "5ms")]).await;
+    let mut held = app.transaction().await;
+    held.execute("lock table throttle_buckets in access exclusive mode").await.unwrap();
+    let asked = reqwest::Client::new()
+        .post(format!("{}/api/token/", server.base))
+        .json(&json!({ "email": person.email, "password": "a-value-never-logged" }))
+        .send();
+    let asked = tokio::spawn(asked);
+    app.until_someone_waits().await;
+    // As slow as a statement that works for as long.
+    held.execute("select pg_sleep(0.02)").await.unwrap();
+    held.rollback().await.unwrap();
+    let slow = |line: &Value| line["target"] == "sqlx::query" && line["level"] == "WARN";
+    // What runs beside the requests may be slow too.
+    let statement = server.until(|line| slow(line) && line["span"]["route"] == "/api/token/").await;
+    assert!(statement.to_string().contains("throttle_buckets"), "{statement}");
+    let request = server.until(|line| line["message"] == "answered slowly").await;
+    assert_eq!((&request["span"]["route"], &request["status"]), (&json!("/api/token/"), &json!(401)), "{request}");
+    assert!(request["ms"].as_u64() >= Some(20), "{request}");
+    for line in [statement, request] {
+        assert!(!line.to_string().contains("a-value-never-logged") && !line.to_string().contains(&person.email));
+    }
+    assert_eq!(asked.await.unwrap().unwrap().status(), 401);
+    server.child.kill().await.unwrap();
+}
