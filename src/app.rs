@@ -163,7 +163,7 @@ fn cors(app: &AppState) -> CorsLayer {
             HeaderName::from_static("x-request-id"),
             HeaderName::from_static("x-total-count"),
         ])
-        .max_age(Duration::from_secs(600))
+        .max_age(Duration::from_mins(10))
 }
 
 /// With `SECURE_SSL_REDIRECT`, what came in plain http is sent to the same address in https; probes are answered.

@@ -12,7 +12,7 @@ use crate::health;
 use crate::http::Answer;
 
 /// How often what has expired is swept away.
-const SWEEP_EVERY: Duration = Duration::from_secs(600);
+const SWEEP_EVERY: Duration = Duration::from_mins(10);
 
 /// Starts all of it; the tracker ends when `stop` has been told and each has come to its end.
 pub fn start(app: &AppState, stop: &CancellationToken) -> TaskTracker {

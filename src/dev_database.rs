@@ -45,7 +45,7 @@ const OLDEST: u32 = 15;
 /// The longest path of a socket that every system takes, with the zero at its end.
 const LONGEST_SOCKET_PATH: usize = 104;
 /// How long PostgreSQL may take to be ready; after a crash it first repeats its log.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// How often it is asked meanwhile.
 const POLL: Duration = Duration::from_millis(10);
 /// How often its users look whether it still runs.

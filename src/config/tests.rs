@@ -252,7 +252,7 @@ fn times_are_read_with_and_without_a_unit() {
     assert_eq!(drain("500ms"), Some(Duration::from_millis(500)));
     assert_eq!(drain("10s"), Some(Duration::from_secs(10)));
     assert_eq!(drain("45"), Some(Duration::from_secs(45)));
-    assert_eq!(drain("2m"), Some(Duration::from_secs(120)));
+    assert_eq!(drain("2m"), Some(Duration::from_mins(2)));
     for wrong in ["0", "-1", "1.5s", "s", "9999999999999999999m", "5 years"] {
         assert_eq!(drain(wrong), None, "{wrong}");
     }

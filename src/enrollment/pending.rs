@@ -20,7 +20,7 @@ use crate::ids::Moment;
 use crate::users::roles::everyone_who_may;
 
 /// How often the job runs.
-const EVERY: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_mins(1);
 
 /// Runs at once, then every minute until `stop`.
 pub async fn look_after(app: AppState, stop: CancellationToken) {

@@ -11,7 +11,7 @@ const FAILURES: u32 = 10;
 /// How long it stays open at first; each time it opens again doubles it.
 const FIRST: Duration = Duration::from_secs(10);
 /// The longest it stays open.
-const LONGEST: Duration = Duration::from_secs(600);
+const LONGEST: Duration = Duration::from_mins(10);
 
 /// What is known of the hosts.
 #[derive(Debug)]

@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MOST_CALLS: usize = 16;
 const MOST_CALLS_TO_ONE: usize = 8;
 /// How often what is past its time is given up.
-const GIVE_UP_EVERY: Duration = Duration::from_secs(60);
+const GIVE_UP_EVERY: Duration = Duration::from_mins(1);
 
 /// Delivers until `stop`, then waits for the calls that are under way.
 pub async fn deliver(app: AppState, stop: CancellationToken) {

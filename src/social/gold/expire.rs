@@ -17,7 +17,7 @@ use crate::http::Answer;
 use crate::ids::Id;
 
 /// How often the job runs; gold is counted in days.
-const EVERY: Duration = Duration::from_secs(3600);
+const EVERY: Duration = Duration::from_hours(1);
 
 /// Runs at once, then every hour until `stop`; not at all unless gold expires.
 pub(crate) async fn look_after(app: AppState, stop: CancellationToken) {
