@@ -16,7 +16,7 @@ use crate::support::{Person, Proxy, TestApp, TestServer};
 const COURSES: &str = "/api/academic/courses/";
 
 /// No fault takes longer to show; only a test that fails waits for it.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A connection of its own, to be ill-treated.
 struct Line(TcpStream);

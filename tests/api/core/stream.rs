@@ -12,7 +12,7 @@ use crate::support::{Person, TestApp};
 const STREAM: &str = "/api/core/notifications/stream/";
 
 /// How long an event may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An open stream.
 struct Stream {
@@ -258,7 +258,7 @@ async fn a_stream_outlives_the_time_of_a_request_and_ends_when_the_server_stops(
     other.stop.cancel();
     assert!(stream.event().await.is_none(), "the stream ends");
     tokio::time::timeout(PATIENCE, other.stopped.cancelled()).await.expect("the server drains");
-    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     // The client goes on at another server.
     tell(&app.db, &ann, "meanwhile").await;
     assert_eq!(Stream::open(app.base(), &ann, Some(&stream.last)).await.verb().await, "meanwhile");

@@ -26,7 +26,7 @@ use super::proxy::Proxy;
 pub(crate) const NOW: &str = "2026-03-02T02:00:00Z";
 
 /// How long a condition may take to come true. It is only ever waited for in full by a test that fails.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A server with its database. Dropping it stops the server and drops the database, in the background.
 pub(crate) struct TestApp {

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::cluster::runtime;
 
 /// How long a call may be waited for. It is only ever waited for in full by a test that fails.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Answers calls over real HTTP on a port of its own, until it is dropped.
 ///

@@ -122,14 +122,17 @@ async fn after_a_new_secret_the_old_one_signs_beside_it_for_a_day() {
     assert_eq!(renewed.body["previous_valid_until"], "2026-03-03T02:00:00.000000Z");
     assert_ne!(old, new);
 
-    message(&app, id, "enrollment:1").await;
-    let sent = receiver.until_called(1).await;
+    // What is under way is awaited: with the clock a lease would run out, and it would be sent again.
+    let first = message(&app, id, "enrollment:1").await;
+    until_state(&app, first, "delivered", 1).await;
+    let sent = receiver.sent();
     let signed = super::delivery::signatures(&[&new, &old], &sent[0]);
     assert_eq!(sent[0].header("webhook-signature"), signed);
 
     app.set_time("2026-03-03T02:00:01Z").await;
-    message(&app, id, "enrollment:1").await;
-    let sent = receiver.until_called(2).await;
+    let second = message(&app, id, "enrollment:1").await;
+    until_state(&app, second, "delivered", 1).await;
+    let sent = receiver.sent();
     assert_eq!(sent[1].header("webhook-signature"), super::delivery::signatures(&[&new], &sent[1]));
 
     // A third one ends the first at once: two are valid.
