@@ -32,6 +32,7 @@ impl IntoResponse for Document {
 impl Answers for Document {
     fn describe(notes: &mut Notes, _: &mut Schemas) {
         notes.answers(200, "The document.", "application/json", Some(json!({})));
+        notes.also(200, "application/yaml", json!({}));
     }
 }
 

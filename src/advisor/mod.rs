@@ -19,5 +19,9 @@ pub use endpoint::Endpoint;
 
 /// The endpoints of this domain.
 pub fn routes() -> Routes {
-    Routes::under("/api/askai").post("/chat/", chat::chat, "Answers a question about the caller's own studies.")
+    Routes::under("/api/askai")
+        .post("/chat/", chat::chat, "Answers a question about the caller's own studies.")
+        .refuses(429, "The caller has asked too much; see Retry-After.")
+        .refuses(502, "The advisor failed, or its answer is unusable.")
+        .refuses(504, "The advisor did not answer in time.")
 }

@@ -213,6 +213,7 @@ impl FromRequestParts<AppState> for IfMatch {
 impl Describe for IfMatch {
     fn describe(notes: &mut Notes, _: &mut Schemas) {
         notes.parameter("header", "If-Match", json!({ "type": "string" }), "Change only what still has this ETag.");
+        notes.refuses(409, "The state does not allow it, or other objects refer to this one.");
         notes.refuses(412, "The object has changed since.");
     }
 }

@@ -43,9 +43,23 @@ pub fn schema_of<T: ToSchema>(schemas: &mut Schemas) -> Value {
     json!({ "$ref": format!("#/components/schemas/{}", T::name()) })
 }
 
+/// What a flattened `Option` holds is described as "this or null"; but where it is missing its members are, too.
+fn members_may_be_missing(schema: &mut Value) {
+    let parts = schema.get_mut("allOf").and_then(Value::as_array_mut);
+    for part in parts.into_iter().flatten().filter_map(Value::as_object_mut) {
+        if let Some(Value::Array(mut alternatives)) = part.remove("oneOf") {
+            if let Some(null) = alternatives.iter_mut().find(|schema| **schema == json!({ "type": "null" })) {
+                *null = json!({ "type": "object" });
+            }
+            part.insert("anyOf".to_owned(), Value::Array(alternatives));
+        }
+    }
+}
+
 /// Adds a schema under its name. Of two types with one name the second would silently be described as the first, so
 /// it shows as `Name (another)`, a name that the document's test refuses.
-pub(super) fn add_schema(schemas: &mut Schemas, name: String, schema: Value) {
+pub(super) fn add_schema(schemas: &mut Schemas, name: String, mut schema: Value) {
+    members_may_be_missing(&mut schema);
     match schemas.get(&name) {
         Some(known) if *known == schema => {}
         Some(_) => {

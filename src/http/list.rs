@@ -555,5 +555,6 @@ impl<R: Resource> Describe for Asked<R> {
         notes.parameter("query", "count", json!({ "type": "boolean" }), "Adds X-Total-Count.");
         notes.parameter("query", "include_deleted", json!({ "type": "boolean" }), "Administrators only.");
         notes.refuses(400, "An unknown parameter or a bad value, named in `errors`.");
+        notes.refuses(403, "`include_deleted` was asked for by somebody who is no administrator.");
     }
 }

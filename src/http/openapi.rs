@@ -17,6 +17,9 @@ pub fn document(routes: &Routes) -> Value {
     for route in routes.lines() {
         let mut notes = Notes::default();
         (route.notes)(&mut notes, &mut schemas);
+        for (status, says) in &route.refusals {
+            notes.refuses(*status, says);
+        }
         let variables: Vec<&str> = variables(&route.path).collect();
         for name in &variables {
             notes.path_parameter(name);

@@ -25,6 +25,8 @@ pub struct Route {
     /// The handler's name, such as `academic.units.list`.
     pub name: String,
     pub(super) notes: fn(&mut Notes, &mut Schemas),
+    /// Statuses that none of the handler's parts knows of, each with its reason.
+    pub(super) refusals: Vec<(u16, &'static str)>,
     handler: MethodRouter<AppState>,
 }
 
@@ -111,6 +113,15 @@ impl Routes {
         self.add(Method::DELETE, MethodFilter::DELETE, path, handler, says)
     }
 
+    /// The endpoint added last also refuses with this status, which is of its own making and not of one of its parts.
+    #[must_use]
+    pub fn refuses(mut self, status: u16, says: &'static str) -> Self {
+        if let Some(route) = self.lines.last_mut() {
+            route.refusals.push((status, says));
+        }
+        self
+    }
+
     /// All of these and all of `other`.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
@@ -139,6 +150,7 @@ impl Routes {
             access: H::ACCESS,
             says,
             notes: H::describe,
+            refusals: Vec::new(),
             handler: on(filter, handler),
         });
         self

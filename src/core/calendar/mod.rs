@@ -19,5 +19,6 @@ pub(super) fn routes() -> Routes {
         .get("/calendar-link/", handlers::show, "Says whether the caller has a calendar link.")
         .post("/calendar-link/", handlers::create, "Makes a new calendar link for the caller and ends the one before.")
         .delete("/calendar-link/", handlers::remove, "Revokes the caller's calendar link.")
+        .refuses(404, "There is none.")
         .get("/calendar.ics/", handlers::feed, "The classes and events of the link's owner, for a calendar program.")
 }

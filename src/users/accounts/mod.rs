@@ -32,6 +32,7 @@ pub(super) fn routes() -> Routes {
             handlers::change_password,
             "Changes the caller's password; all other sessions end.",
         )
+        .refuses(429, "Too many wrong passwords; see Retry-After.")
         .post("/users/me/profile_image/", handlers::profile_image, "Sets the caller's picture.")
         .get("/users/{id}/", handlers::show_one, "Shows a user.")
         .put("/users/{id}/", handlers::replace, "Replaces a user's writable fields.")

@@ -354,7 +354,7 @@ impl TestApp {
         .await;
     }
 
-    /// Until the condition holds; fails the test when that takes longer than ten seconds.
+    /// Until the condition holds; fails the test when that takes longer than a minute.
     pub(crate) async fn until(&self, what: &str, mut condition: impl AsyncFnMut() -> bool) {
         let started = Instant::now();
         while !condition().await {
