@@ -41,6 +41,7 @@ pub(super) fn routes() -> Routes {
         .get("/{id}/", show::<Event>, "Shows an event.")
         .put("/{id}/", replace::<Event>, "Replaces an event.")
         .patch("/{id}/", calls::change, "Changes an event; `{\"dismissed\"}` alone puts it aside for the caller only.")
+        .refuses(403, "The caller may not change events.")
         .delete("/{id}/", calls::remove, "Deletes an event.")
         .post("/{id}/restore/", restore::<Event>, "Brings a deleted event back.")
         .get("/{id}/targeted_students/", calls::targeted_students, "Lists the students whom an event is for.")

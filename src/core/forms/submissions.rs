@@ -20,7 +20,7 @@ pub struct Submission {
     form: Id,
     /// Who sent it.
     submitter: Id,
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     data: Value,
     /// The version of the form's schema that it was checked against.
     schema_version: i32,
@@ -38,7 +38,7 @@ pub struct SubmissionFields {
     #[serde(deserialize_with = "or_null")]
     pub form: Option<Id>,
     /// At most 256 KiB, as the form's schema wants it. Null is a value.
-    #[schema(required, value_type = Object)]
+    #[schema(required, value_type = Value)]
     // What people fill in stands where it can be deleted, and not in the audit log too.
     #[serde(deserialize_with = "present", skip_serializing)]
     pub data: Option<Value>,

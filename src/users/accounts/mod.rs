@@ -22,6 +22,7 @@ pub(super) fn routes() -> Routes {
         .get("/", list::<Recipient>, "Lists the people one may write to: active staff, convenors and administrators.")
         .get("/users/", handlers::list, "Lists the users whom the caller may see.")
         .post("/users/", register::create, "Registers a student; an administrator creates any user.")
+        .refuses(403, "Registration is closed, or the fields are not the caller's to set.")
         .get("/users/me/", handlers::me, "Shows the caller, with permissions and, for convenors, units.")
         .put("/users/update_profile/", handlers::update_profile, "Changes the caller's own profile.")
         .patch("/users/update_profile/", handlers::update_profile, "Changes the caller's own profile.")

@@ -23,4 +23,5 @@ pub(super) fn routes() -> Routes {
         .post("/verify/", handlers::verify, "Tells whether a token is good.")
         .refuses(401, SPENT)
         .post("/logout/", handlers::log_out, "Revokes the session.")
+        .refuses(401, SPENT)
 }

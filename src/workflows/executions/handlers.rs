@@ -40,7 +40,7 @@ pub(super) struct Execution {
     #[schema(value_type = Object)]
     input_data: Value,
     /// What was answered: JSON, or text as a string; null when nothing was.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     output_data: Option<Value>,
     /// Why it failed; empty when it did not.
     error_details: String,

@@ -10,6 +10,7 @@ use swincms::access::tokens::{self, Kind};
 use swincms::ids::Id;
 
 use super::app::{TestApp, TestServer};
+use super::documented::undocumented;
 
 /// Everybody's password.
 pub(crate) const PASSWORD: &str = "violet-Kettle-58";
@@ -296,6 +297,10 @@ impl Reply {
     }
 
     fn check(&self, method: &Method, path: &str) {
+        let json = Some(&self.body).filter(|body| !body.is_null());
+        if let Some(fault) = undocumented(method, path, self.status, json) {
+            panic!("{fault}: {}", String::from_utf8_lossy(&self.bytes));
+        }
         let says = || format!("{method} {path} → {} {}", self.status, String::from_utf8_lossy(&self.bytes));
         let id = self.header("x-request-id").unwrap_or_default();
         assert!(!id.is_empty(), "no request id: {}", says());
