@@ -18,7 +18,7 @@ async fn with_open_ai(outside: &Receiver) -> TestApp {
     let url = outside.url("/v1");
     let settings =
         [("ADVISOR_URL", url.as_str()), ("ADVISOR_API_KEY", "demo-advisor-key"), ("ADVISOR_MODEL", "demo-model")];
-    TestApp::with(&[settings[0], settings[1], settings[2], ("WORKFLOW_TIMEOUT", "300ms")]).await
+    TestApp::with(&settings).await
 }
 
 fn said(text: &str) -> Value {
@@ -82,7 +82,8 @@ async fn a_workflow_is_asked_first() {
 #[tokio::test]
 async fn a_workflow_that_fails_is_told_apart_from_a_slow_one() {
     let outside = Receiver::start().await;
-    let app = TestApp::with(&[OPEN, ("WORKFLOW_TIMEOUT", "200ms")]).await;
+    let app = TestApp::with(&[OPEN]).await;
+    let impatient = app.another_server().with("WORKFLOW_TIMEOUT", "200ms").start().await;
     workflow(&app.admin().await, "student.ask", &outside.url("/ask")).await;
     let student = app.student().await;
     outside.answers(500, json!({ "secret": "inside" }));
@@ -92,7 +93,7 @@ async fn a_workflow_that_fails_is_told_apart_from_a_slow_one() {
         assert_eq!(ask(&student, "x").await.refusal(), (502, "advisor_failed"));
     }
     outside.hold();
-    let slow = ask(&student, "x").await;
+    let slow = ask(&student.at(&impatient), "x").await;
     assert_eq!(slow.refusal(), (504, "workflow_timeout"));
     assert!(!slow.body["error"].as_str().unwrap().is_empty());
     outside.close().await;

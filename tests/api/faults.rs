@@ -239,7 +239,7 @@ async fn a_request_that_takes_too_long_is_answered_and_still_done() {
 #[tokio::test]
 async fn who_does_not_finish_a_requests_head_is_hung_up_on() {
     let app = TestApp::start().await;
-    let limits = Limits { head: Duration::from_millis(150), ..Limits::default() };
+    let limits = Limits { head: Duration::from_millis(500), ..Limits::default() };
     let server = app.another_server().limits(limits).start().await;
     let mut dawdlers = Vec::new();
     for half in ["", "G", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: "] {
