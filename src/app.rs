@@ -21,6 +21,7 @@ use crate::files::{FileStore, Links};
 use crate::health::Database;
 use crate::http::{self, Problem, Routes};
 use crate::metrics::Metrics;
+use crate::traces::Traces;
 use crate::{academic, advisor, audit, core, docs, enrollment, files, health, privacy, social, users, workflows};
 
 /// What every handler shares; cheap to clone.
@@ -47,6 +48,8 @@ pub struct Parts {
     pub database: Database,
     /// What is counted for Prometheus.
     pub metrics: Metrics,
+    /// Records traces, if somebody collects them.
+    pub traces: Option<Traces>,
     /// Who listens for notifications.
     pub streams: core::notifications::Streams,
     /// The language model that the advisor asks, if there is one.
@@ -68,7 +71,7 @@ impl AppState {
     /// The parts, from the settings and a pool.
     ///
     /// # Errors
-    /// When the file store cannot be prepared or passwords cannot be hashed.
+    /// When the file store cannot be prepared, passwords cannot be hashed, or traces cannot be sent.
     pub fn new(config: Config, db: Pool, clock: Clock) -> anyhow::Result<Self> {
         let files = FileStore::new(&config.media_root);
         files.prepare()?;
@@ -79,6 +82,7 @@ impl AppState {
             links: Arc::new(Links::new(&config.secret_key)),
             database: Database::default(),
             metrics: Metrics::new(&routes()),
+            traces: Traces::of(&config)?,
             streams: core::notifications::Streams::default(),
             advisor: advisor::Endpoint::of(&config),
             outbound: workflows::Outbound::new(&config),

@@ -31,5 +31,6 @@ pub mod privacy;
 pub mod serve;
 pub mod social;
 pub mod telemetry;
+pub mod traces;
 pub mod users;
 pub mod workflows;

@@ -1,13 +1,15 @@
-//! Logging: text in dev, JSON in prod, the request id in every line of a request, never a secret.
+//! Logging: text in dev, JSON in prod, the request id in every line of a request, never a secret. Traces hear with it.
 
 use std::io::IsTerminal;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
-use tracing_subscriber::reload;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, fmt, reload};
 
 use crate::config::{Config, LogFormat};
+use crate::traces;
 
 /// How much is logged, which can be changed while the server runs.
 pub struct LogLevel {
@@ -16,31 +18,27 @@ pub struct LogLevel {
     set: Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>,
 }
 
-/// Starts logging to standard error.
+/// Starts logging to standard error, and listens for what traces are made of if they are recorded.
 pub fn start(config: &Config) -> LogLevel {
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter(&config.log_level))
-        .with_span_events(FmtSpan::NONE)
-        .with_writer(std::io::stderr);
     // Colours are for people, not for files.
-    let lines = if std::io::stderr().is_terminal() { lines } else { lines.with_ansi(false) };
-    let usual = config.log_level.clone();
+    let ansi = std::io::stderr().is_terminal();
+    let lines = fmt::layer().with_span_events(FmtSpan::NONE).with_writer(std::io::stderr).with_ansi(ansi);
+    let lines = match config.log_format {
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed(),
+        LogFormat::Text => lines.with_target(false).boxed(),
+    };
+    let (usual, level) = (config.log_level.clone(), filter(&config.log_level));
     // A second start, as in tests, changes nothing.
-    match config.log_format {
-        LogFormat::Json => {
-            let lines = lines.json().flatten_event(true).with_current_span(true).with_span_list(false);
-            let lines = lines.with_filter_reloading();
-            let handle = lines.reload_handle();
-            let _already = lines.try_init();
-            LogLevel { usual, set: Box::new(move |filter| handle.reload(filter)) }
-        }
-        LogFormat::Text => {
-            let lines = lines.with_target(false).with_filter_reloading();
-            let handle = lines.reload_handle();
-            let _already = lines.try_init();
-            LogLevel { usual, set: Box::new(move |filter| handle.reload(filter)) }
-        }
+    if config.otlp.is_none() {
+        let (level, handle) = reload::Layer::new(level);
+        let _already = tracing_subscriber::registry().with(lines).with(level).try_init();
+        return LogLevel { usual, set: Box::new(move |filter| handle.reload(filter)) };
     }
+    // Each its own: a log that says little takes nothing from the traces.
+    let (level, handle) = reload::Layer::new(level);
+    let lines = lines.with_filter(level);
+    let _already = tracing_subscriber::registry().with(lines).with(traces::layer()).try_init();
+    LogLevel { usual, set: Box::new(move |filter| handle.reload(filter)) }
 }
 
 fn filter(text: &str) -> EnvFilter {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::chat::{Said, unusable};
 use crate::config::Config;
 use crate::http::{Answer, Problem};
+use crate::traces;
 
 /// The most of an answer that is read.
 const LONGEST_ANSWER: usize = 1024 * 1024;
@@ -154,7 +155,7 @@ impl From<reqwest::Error> for Failure {
 }
 
 async fn read(request: RequestBuilder) -> Result<Value, Failure> {
-    let mut response = request.send().await?;
+    let mut response = traces::send(request).await?;
     if !response.status().is_success() {
         return Err(Failure::Other(format!("it answered {}", response.status().as_u16())));
     }

@@ -88,7 +88,7 @@ pub async fn run() -> anyhow::Result<()> {
             serve::run(config, log_level).await
         }
         Command::Migrate(options) => migrate::run(options, Config::read()?).await,
-        Command::Createsuperuser(options) => superuser::run(options, Config::read()?).await,
+        Command::Createsuperuser(options) => Box::pin(superuser::run(options, Config::read()?)).await,
         Command::Seed(options) => Box::pin(seed::run(options, Config::read()?)).await,
         Command::Import { what } => Box::pin(import::run(what, Config::read()?)).await,
         Command::Check(options) => check::run(options, Config::read()).await,

@@ -60,6 +60,9 @@ pub(super) async fn run(config: Config, log_level: LogLevel) -> anyhow::Result<(
     drained.cancel();
     measured.close();
     measured.wait().await;
+    if let Some(traces) = &app.traces {
+        traces.stop().await;
+    }
     pool.close();
     database.close().await
 }

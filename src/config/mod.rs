@@ -7,6 +7,7 @@
 
 mod database;
 mod keep;
+mod otlp;
 mod reader;
 mod settings;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use keep::{dot_env, kept_secret_key};
 use reader::Reader;
 pub(crate) use reader::is_loopback;
 
+pub use otlp::Otlp;
 pub use settings::{SETTINGS, Setting};
 
 /// The least a key that signs must have, in characters.
@@ -162,6 +164,8 @@ pub struct Config {
     pub slow_request: Duration,
     /// `SLOW_STATEMENT`: a statement that takes as long is logged as slow.
     pub slow_statement: Duration,
+    /// `OTLP_ENDPOINT` and its kin: where traces go; none when they are not recorded.
+    pub otlp: Option<Otlp>,
 }
 
 /// Whose machine this is.
@@ -464,6 +468,7 @@ impl Config {
             ),
             slow_request: read.duration("SLOW_REQUEST", 1),
             slow_statement: read.duration("SLOW_STATEMENT", 1),
+            otlp: read.otlp(),
         };
         if read.faults.is_empty() { Ok(config) } else { Err(ConfigFaults(read.faults)) }
     }

@@ -175,4 +175,11 @@ pub const SETTINGS: &[Setting] = &[
         "1s",
         "A statement that takes as long is logged with the request's route, never its values.",
     ),
+    setting(
+        "OTLP_ENDPOINT",
+        "",
+        "Where traces are sent by OTLP over HTTP, such as http://127.0.0.1:4318; without it none are recorded.",
+    ),
+    setting("OTLP_SAMPLE", "1", "Which share of the requests is recorded, from 0 to 1."),
+    secret("OTLP_HEADERS", "", "Headers that the collector asks for, as `Name=value` with commas between."),
 ];

@@ -286,6 +286,36 @@ fn hosts_are_compared_without_port_and_case() {
 }
 
 #[test]
+fn traces_go_to_the_collectors_path_and_credentials_never_in_the_clear() {
+    assert!(dev(&[("OTLP_SAMPLE", "0.5")]).unwrap().otlp.is_none());
+    for endpoint in ["http://127.0.0.1:4318", "http://127.0.0.1:4318/", "http://127.0.0.1:4318/v1/traces"] {
+        let otlp = prod(&[("OTLP_ENDPOINT", endpoint), ("OTLP_HEADERS", "x-key = demo")]).unwrap().otlp.unwrap();
+        assert_eq!((otlp.url.as_str(), otlp.sample), ("http://127.0.0.1:4318/v1/traces", 1.0));
+        assert!(otlp.headers["x-key"] == "demo" && !format!("{otlp:?}").contains("demo"));
+    }
+    let headers = ("OTLP_HEADERS", "Authorization=Basic ZGVtbzpkZW1v==,x-scope=a");
+    let otlp = prod(&[("OTLP_ENDPOINT", "https://otlp.example.edu"), headers, ("OTLP_SAMPLE", "0")]).unwrap();
+    let otlp = otlp.otlp.unwrap();
+    assert_eq!((&otlp.headers["authorization"], otlp.sample), (&"Basic ZGVtbzpkZW1v==".parse().unwrap(), 0.0));
+    let elsewhere = ("OTLP_ENDPOINT", "http://otlp.example.edu:4318");
+    assert!(prod(&[elsewhere]).unwrap().otlp.unwrap().is_in_the_clear());
+    assert_eq!(at_fault(prod(&[elsewhere, headers])), ["OTLP_ENDPOINT"]);
+    for (name, wrong) in [
+        ("OTLP_SAMPLE", "2"),
+        ("OTLP_SAMPLE", "NaN"),
+        ("OTLP_HEADERS", "Bearer secret"),
+        ("OTLP_HEADERS", "x y=z"),
+        ("OTLP_ENDPOINT", "127.0.0.1:4318"),
+        ("OTLP_ENDPOINT", "https://user:secret@otlp.example.edu"),
+        ("OTLP_ENDPOINT", "https://otlp.example.edu/?key=secret"),
+    ] {
+        let refused = dev(&[(name, wrong)]);
+        assert!(!refused.as_ref().err().unwrap().to_string().contains("secret"));
+        assert_eq!(at_fault(refused), [name], "{wrong}");
+    }
+}
+
+#[test]
 fn every_setting_that_is_read_is_listed_and_the_other_way_round() {
     let asked = RefCell::new(BTreeSet::new());
     for host in [None, Some("db")] {

@@ -92,15 +92,27 @@ pub async fn identify(State(app): State<AppState>, mut request: Request, next: N
         request_id,
     };
     let id = HeaderValue::from_str(&origin.request_id).ok();
+    let traced = app.traces.as_ref().and_then(|traces| {
+        let route = request.extensions().get::<MatchedPath>();
+        let route = route.and_then(|route| app.metrics.requests.template(route.as_str()));
+        traces.begin(&request, route, origin.is_https)
+    });
     let span = tracing::info_span!(
         "request",
         id = %origin.request_id,
         method = %request.method(),
         path = request.uri().path(),
         route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str),
+        trace_id = traced.as_ref().map(|traced| tracing::field::display(traced.trace_id())),
     );
+    if let Some(traced) = &traced {
+        traced.belongs_to(&span);
+    }
     request.extensions_mut().insert(origin);
     let mut response = next.run(request).instrument(span).await;
+    if let Some(traced) = traced {
+        traced.end(response.status());
+    }
     if let Some(id) = id {
         response.headers_mut().insert(REQUEST_ID.clone(), id);
     }

@@ -103,6 +103,12 @@ impl Requests {
         line.microseconds.fetch_add(u64::try_from(took).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// A route's template as the table has it, with or without the final slash that a request left out.
+    #[must_use]
+    pub fn template(&self, route: &str) -> Option<&str> {
+        self.routes.get(bare(route)).map(|route| route.label.as_str())
+    }
+
     pub(super) fn write(&self, page: &mut Page) {
         page.family("swincms_http_requests_in_flight", Kind::Gauge, "Requests that are being answered.");
         page.sample("", &[], self.in_flight.load(Ordering::Relaxed));

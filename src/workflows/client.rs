@@ -13,6 +13,7 @@ use super::guard::{Guard, bare};
 use super::sign;
 use crate::config::Config;
 use crate::ids::Moment;
+use crate::traces;
 
 /// The longest it may take to connect.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
@@ -127,7 +128,7 @@ impl Outbound {
         if let Some(key) = self.api_key_for(&url) {
             request = request.header(AUTHORIZATION, format!("Bearer {key}")).header("X-N8N-API-KEY", key);
         }
-        let mut response = request.body(body).send().await.map_err(Failure::of)?;
+        let mut response = traces::send(request.body(body)).await.map_err(Failure::of)?;
         let status = response.status();
         let answered = read(&mut response).await?;
         if status.is_success() {

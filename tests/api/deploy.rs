@@ -97,7 +97,7 @@ async fn a_durable_server_with_a_least_privileged_role_is_in_order_and_each_faul
     let sound = [&SOUND[..], &[("DATABASE_URL", url.as_str()), ("BACKUP_DIR", backups.as_str())]].concat();
     let (said, found) = check(&app, &sound).await;
     assert_eq!(faults(&found), [""; 0], "{}", said.out);
-    assert_eq!(found.len(), 39, "{found:?}");
+    assert_eq!(found.len(), 40, "{found:?}");
 
     for (plant, remove, name) in [
         ("alter role application createdb", "alter role application nocreatedb", "role"),
@@ -178,6 +178,7 @@ async fn every_planted_fault_of_a_bad_set_up_is_named() {
         ("TRUSTED_PROXIES", "10.0.0.0/8,0.0.0.0/0"),
         ("LOG_LEVEL", "info,sqlx=debug"),
         ("METRICS_BIND", "0.0.0.0:9100"),
+        ("OTLP_ENDPOINT", "http://collector.example.edu:4318"),
         ("DB_POOL_SIZE", "500"),
         ("DB_STATEMENT_TIMEOUT", "60s"),
         ("BACKUP_DIR", backups.as_str()),
@@ -216,6 +217,7 @@ async fn every_planted_fault_of_a_bad_set_up_is_named() {
         "administrators",
         "log_level",
         "metrics_bind",
+        "otlp_endpoint",
         "random_page_cost",
         "registration",
         "secure_ssl_redirect",

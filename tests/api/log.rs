@@ -15,15 +15,16 @@ use crate::support::TestApp;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// `swincms serve`, and what it says.
-struct Server {
-    child: Child,
+pub(crate) struct Server {
+    pub(crate) child: Child,
     lines: Lines<BufReader<ChildStderr>>,
-    base: String,
+    /// Where it answers.
+    pub(crate) base: String,
     metrics: String,
 }
 
 impl Server {
-    async fn start(app: &TestApp, settings: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start(app: &TestApp, settings: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_swincms"))
             .arg("serve")
             .env_clear()
@@ -49,7 +50,7 @@ impl Server {
     }
 
     /// Reads up to a line like that.
-    async fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
         let found = async {
             loop {
                 let line = self.lines.next_line().await.unwrap().expect("the server has ended");
@@ -60,6 +61,26 @@ impl Server {
             }
         };
         timeout(PATIENCE, found).await.expect("the line does not come")
+    }
+
+    /// Tells it to stop, waits until it has, and gives what else it said.
+    pub(crate) async fn stop(mut self) -> Vec<Value> {
+        self.kill("TERM").await;
+        let rest = async {
+            let mut lines = Vec::new();
+            while let Some(line) = self.lines.next_line().await.unwrap() {
+                lines.push(serde_json::from_str(&line).unwrap());
+            }
+            assert!(self.child.wait().await.unwrap().success());
+            lines
+        };
+        timeout(PATIENCE, rest).await.expect("the server does not stop")
+    }
+
+    async fn kill(&self, signal: &str) {
+        let process = self.child.id().unwrap().to_string();
+        let told = Command::new("kill").args(["-s", signal, &process]).status().await.unwrap();
+        assert!(told.success());
     }
 
     /// Sends a request and gives the levels of its own lines.
@@ -77,9 +98,7 @@ impl Server {
     }
 
     async fn signal(&mut self, name: &str) {
-        let process = self.child.id().unwrap().to_string();
-        let told = Command::new("kill").args(["-s", name, &process]).status().await.unwrap();
-        assert!(told.success());
+        self.kill(name).await;
         self.until(|line| line["message"] == format!("log level changed by SIG{name}")).await;
     }
 }
@@ -87,18 +106,21 @@ impl Server {
 #[tokio::test]
 async fn a_signal_makes_the_log_say_more_and_another_as_much_as_before() {
     let app = TestApp::start().await;
-    let mut server = Server::start(&app, &[("LOG_LEVEL", "info")]).await;
-    assert_eq!(server.levels_of_a_request().await, ["INFO"]);
-    server.signal("USR1").await;
-    assert!(server.levels_of_a_request().await.contains(&"DEBUG".to_owned()));
-    server.signal("USR2").await;
-    // The line is written just before the level goes down, so that it is always seen.
-    let started = std::time::Instant::now();
-    while server.levels_of_a_request().await != ["INFO"] {
-        assert!(started.elapsed() < PATIENCE, "the log goes on saying more");
+    // Whether or not traces are recorded, which asks for statements too.
+    for settings in [[("LOG_LEVEL", "info")].as_slice(), &[("OTLP_ENDPOINT", "http://127.0.0.1:1")]] {
+        let mut server = Server::start(&app, settings).await;
+        assert_eq!(server.levels_of_a_request().await, ["INFO"]);
+        server.signal("USR1").await;
+        assert!(server.levels_of_a_request().await.contains(&"DEBUG".to_owned()));
+        server.signal("USR2").await;
+        // The line is written just before the level goes down, so that it is always seen.
+        let started = std::time::Instant::now();
+        while server.levels_of_a_request().await != ["INFO"] {
+            assert!(started.elapsed() < PATIENCE, "the log goes on saying more");
+        }
+        assert!(reqwest::get(format!("{}/metrics", server.metrics)).await.unwrap().status().is_success());
+        server.child.kill().await.unwrap();
     }
-    assert!(reqwest::get(format!("{}/metrics", server.metrics)).await.unwrap().status().is_success());
-    server.child.kill().await.unwrap();
 }
 
 #[tokio::test]

@@ -36,6 +36,7 @@ mod openapi;
 mod privacy;
 mod social;
 mod support;
+mod traces;
 mod uploads;
 mod users;
 mod workflows;

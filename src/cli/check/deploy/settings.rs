@@ -31,6 +31,7 @@ pub(in super::super) fn settings(config: &Config) -> Vec<Check> {
         mail(config).named("mail"),
         log_level(config).named("log_level"),
         metrics(config).named("metrics_bind"),
+        traces(config).named("otlp_endpoint"),
     ]
 }
 
@@ -195,6 +196,19 @@ fn metrics(config: &Config) -> Found {
         ),
         Some(address) => Found::ok(address.to_string()),
     }
+}
+
+fn traces(config: &Config) -> Found {
+    let Some(otlp) = &config.otlp else { return Found::ok("none: no traces are recorded") };
+    let url = otlp.url.parse::<Uri>().ok();
+    let host = url.as_ref().and_then(Uri::host).unwrap_or_default();
+    if otlp.is_in_the_clear() {
+        return Found::warning(
+            format!("paths and statements travel to {host} in the clear"),
+            "Set OTLP_ENDPOINT to an https address, or to a collector on this machine.",
+        );
+    }
+    Found::ok(format!("{host}, a share of {}", otlp.sample))
 }
 
 #[cfg(test)]
