@@ -55,7 +55,8 @@ impl SpanExporter for Collector {
         let resource_spans = group_spans_by_resource_and_scope(batch, &self.resource);
         let body = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
         let request = self.client.post(&self.url).header(CONTENT_TYPE, "application/x-protobuf").body(body);
-        let taken = self.runtime.spawn(send(request)).await.unwrap_or_else(|_| Err("the server has stopped".into()));
+        // The runtime has ended, and with it the server.
+        let Ok(taken) = self.runtime.spawn(send(request)).await else { return Err(OTelSdkError::AlreadyShutdown) };
         let failed_before = self.is_failing.swap(taken.is_err(), Ordering::Relaxed);
         match &taken {
             Err(says) if !failed_before => {
