@@ -1,6 +1,7 @@
+# shellcheck shell=bash
 # What the scripts share; sourced by them. Leaves the shell in the repository's folder.
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 
 # The crate builds with no database, from the query metadata in .sqlx; also when .env or the environment names one.
 export SQLX_OFFLINE="${SQLX_OFFLINE:-true}"
@@ -38,9 +39,10 @@ install_packages() {
   macOS           brew install $brew"
     fi
     if ! is_root; then
-        if command -v sudo >/dev/null; then command="sudo $command"; else command="su -c '$command'"; fi
+        if command -v sudo >/dev/null; then fail "$what is not installed. Install it:
+  sudo $command"; fi
         fail "$what is not installed. Install it:
-  $command"
+  su -c '$command'"
     fi
     say "$what is not installed; installing it: $command"
     # A fresh machine has no list of packages, or an old one.
