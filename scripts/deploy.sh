@@ -126,7 +126,7 @@ for replica in $REPLICAS; do
 done
 
 say "== through nginx"
-compose exec -T nginx wget -q -O /dev/null --no-check-certificate https://127.0.0.1:8443/health/ready \
+compose exec -T nginx curl --fail --silent --insecure --output /dev/null https://127.0.0.1:8443/health/ready \
     || fail "$new is healthy, but nginx does not reach it: look at docker compose -f docker-compose-prod.yaml logs nginx"
 compose up --detach --no-deps --no-build backup
 say "Version $new serves. To go back: IMAGE_TAG=$old ./scripts/deploy.sh --back"
