@@ -50,7 +50,7 @@ swapped=false
 clean_up() {
     if ! $swapped; then
         rm -rf "$new_media"
-        ask -c "drop database if exists $new" >/dev/null 2>&1 || say "the database $new is left over; remove it"
+        ask -c "drop database if exists $new" >/dev/null 2>&1 || say "look whether the database $new is left over"
     fi
 }
 
@@ -132,10 +132,10 @@ exists=$(ask -c "select count(*) from pg_database where datname = '$DB_NAME'")
     fail "the databases could not be swapped; the old one is in place"
 }
 swapped=true
-mkdir -p "$old_media"
 for part in public private; do
-    [ ! -e "$MEDIA_ROOT/$part" ] || mv "$MEDIA_ROOT/$part" "$old_media/$part"
+    # Beside where it was: who may write the folder above, but not this one, can rename it there and move it nowhere else.
+    [ ! -e "$MEDIA_ROOT/$part" ] || mv "$MEDIA_ROOT/$part" "$old_media-$part"
     mv "$new_media/$part" "$MEDIA_ROOT/$part"
 done
 rm -rf "$new_media"
-say "Restored. What was there before: the database $old and the folder $old_media; remove both when all is well."
+say "Restored. What was there before: the database $old and the folders $old_media-…; remove them when all is well."
