@@ -6,9 +6,9 @@
 #   IMAGE_TAG=v1.4 ./scripts/deploy.sh --back    goes back to a version whose image is still there: neither images nor
 #                                                migrations, the schema stays
 #
-# A backup, the images, the plan of the migrations, the migrations; then each replica in turn: out of nginx, drained, replaced,
-# healthy, back in. When a replica does not become healthy, those that were replaced get the version back that was there
-# before. Migrations stay: each goes with the version before it, too.
+# A backup, the images, certificates that end soon, the plan of the migrations, the migrations; then each replica in turn: out
+# of nginx, drained, replaced, healthy, back in. When a replica does not become healthy, those that were replaced get the
+# version back that was there before. Migrations stay: each goes with the version before it, too.
 #
 # From the environment:
 #   IMAGE_TAG        name of the new version           what `git describe` says
@@ -88,16 +88,22 @@ fi
 [ -n "$old" ] || fail "nothing is running; for the first start: IMAGE_TAG=$new docker compose -f docker-compose-prod.yaml up -d --build"
 [ "$old" != "$new" ] || fail "version $new is running already"
 
+if $back; then
+    docker image inspect "swincms:$new" >/dev/null 2>&1 || fail "there is no image swincms:$new any more; nothing was changed"
+fi
+
 say "== backup"
 tag=$old
 compose exec -T backup ./scripts/backup-database.sh || fail "there is no backup; nothing was changed"
 
 tag=$new
-if $back; then
-    docker image inspect "swincms:$new" >/dev/null 2>&1 || fail "there is no image swincms:$new any more; nothing was changed"
-else
+if ! $back; then
     say "== images of $new"
     compose build || fail "the images could not be built; nothing was changed"
+
+    say "== certificates and roles"
+    compose run --rm --no-deps -T certificates || fail "the certificates could not be looked at; version $old goes on"
+    compose run --rm --no-deps -T roles || fail "the roles could not be looked at; version $old goes on"
 
     say "== migrations"
     compose run --rm --no-deps -T migrate migrate --plan || fail "the database cannot be asked; nothing was changed"
