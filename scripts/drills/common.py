@@ -104,6 +104,14 @@ class Stand:
                 server.send_signal(signal.SIGTERM)
                 server.wait(timeout=60)
 
+    def beside(self, database, options=""):
+        """The same program on another database of the running cluster, or with more in the database's address."""
+        host, user = (self.psql[self.psql.index(flag) + 1] for flag in ("-h", "-U"))
+        address = f"postgres:///{database}?host={host}&user={user}{options}"
+        other = Stand(self.program, self.folder, {"LOG_LEVEL": self.env["LOG_LEVEL"], "DATABASE_URL": address})
+        other.psql = [*self.psql[:-1], database]
+        return other
+
     def stop_servers(self):
         """Stops the processes that the stand has started; the database stays for those that were started beside them."""
         for server in self.processes:
