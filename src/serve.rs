@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+use tower_http::timeout::TimeoutBody;
 
 /// How much clients may ask of the accept loop.
 #[derive(Debug, Clone, Copy)]
@@ -22,13 +23,20 @@ pub struct Limits {
     pub connections: usize,
     /// How long a client may take to send a request's head, and how long an idle connection is kept.
     pub head: Duration,
+    /// How long a client may pause within a request's body.
+    pub pause: Duration,
     /// How long open requests are waited for at a stop.
     pub drain: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 4096, head: Duration::from_secs(10), drain: Duration::from_secs(30) }
+        Self {
+            connections: 4096,
+            head: Duration::from_secs(10),
+            pause: Duration::from_secs(10),
+            drain: Duration::from_secs(30),
+        }
     }
 }
 
@@ -58,7 +66,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let connection = connection(stream, peer, router.clone(), limits.head, Stopping(stop.clone()));
+        let connection = connection(stream, peer, router.clone(), limits, Stopping(stop.clone()));
         let watched = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = watched.await {
@@ -78,7 +86,7 @@ fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     router: Router,
-    head: Duration,
+    limits: Limits,
     stopping: Stopping,
 ) -> http1::Connection<
     TokioIo<TcpStream>,
@@ -94,13 +102,13 @@ fn connection(
         tracing::debug!(%error, "no TCP_NODELAY");
     }
     let service = router.map_request(move |request: hyper::Request<hyper::body::Incoming>| {
-        let mut request: Request = request.map(axum::body::Body::new);
+        let mut request: Request = request.map(|body| axum::body::Body::new(TimeoutBody::new(limits.pause, body)));
         request.extensions_mut().insert(ConnectInfo(peer));
         request.extensions_mut().insert(stopping.clone());
         request
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(head)
+        .header_read_timeout(limits.head)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
 }

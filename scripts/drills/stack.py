@@ -3,7 +3,7 @@ client certificates alone, each role with no more rights than it needs.
 
 Goals: eight hostile TLS set-ups are refused; sixty statements are forbidden to the application's role, while every
 statement of the server is allowed; through nginx all works as the server itself does it, with each security header once,
-and every GET is answered alike;
+and every GET is answered alike; a thousand clients that are slow on purpose do not slow others down, and are gone within 15 s;
 a killed replica goes unnoticed by reads; 20 restarts of both under load, half of it POST, with no failed request.
 """
 
@@ -22,6 +22,7 @@ from replicas import resilience
 from rights import roles
 from same import same
 from site_behind_nginx import Site, reachable, until
+from slow import slow
 from through_nginx import smoke
 
 
@@ -44,6 +45,7 @@ def main(program):
         until(lambda: reachable(site.https), 10)
         smoke(site, goals.goal)
         same(site, goals.goal)
+        slow(site, goals.goal)
         resilience(site, goals.goal)
         broken = made.broken_invariants()
         goals.goal(not broken, f"what always holds, holds {broken or ''}")

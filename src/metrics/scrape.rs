@@ -21,7 +21,12 @@ use crate::serve::{self, Limits};
 /// How long the database may take; Prometheus itself waits ten seconds.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-const LIMITS: Limits = Limits { connections: 16, head: Duration::from_secs(5), drain: Duration::from_secs(1) };
+const LIMITS: Limits = Limits {
+    connections: 16,
+    head: Duration::from_secs(5),
+    pause: Duration::from_secs(5),
+    drain: Duration::from_secs(1),
+};
 
 /// Serves the metrics until `stop`.
 pub async fn serve(app: AppState, listener: TcpListener, stop: CancellationToken) {

@@ -260,6 +260,29 @@ async fn who_does_not_finish_a_requests_head_is_hung_up_on() {
 }
 
 #[tokio::test]
+async fn who_stops_within_a_body_is_answered_and_hung_up_on() {
+    let app = TestApp::start().await;
+    let limits = Limits { pause: Duration::from_millis(150), ..Limits::default() };
+    let server = app.another_server().limits(limits).start().await;
+    let staff = app.staff().await;
+    for (media_type, half) in
+        [("application/json", "{\"code\""), ("multipart/form-data; boundary=edge", "--edge\r\nContent-")]
+    {
+        let path = if media_type == "application/json" { COURSES } else { "/api/users/users/me/profile_image/" };
+        let mut line = Line::to(&server).await;
+        line.send(format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: {media_type}\r\n\
+             Content-Length: 1000\r\n\r\n{half}",
+            staff.access
+        ))
+        .await;
+        let said = line.until_closed().await;
+        assert!(said.starts_with("HTTP/1.1 400 "), "{said}");
+    }
+    app.anonymous().at(&server).get(COURSES).await.expect(200);
+}
+
+#[tokio::test]
 async fn beyond_the_cap_connections_wait_for_a_place() {
     let app = TestApp::start().await;
     let server = app.another_server().limits(Limits { connections: 2, ..Limits::default() }).start().await;
