@@ -443,6 +443,9 @@ async fn launch(
     with_background: bool,
     limits: Limits,
 ) -> (TestServer, End) {
+    // A role with no more rights than the server's, in a database that gives it them; else the owner.
+    let role = std::env::var("TEST_SERVER_ROLE").ok().filter(|role| !role.is_empty());
+    let options = role.into_iter().fold(options, |options, role| options.username(&role));
     let launched = runtime().spawn(async move {
         telemetry::start(&config);
         let pool = db::pool(&config, options).unwrap();

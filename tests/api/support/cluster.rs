@@ -131,7 +131,9 @@ async fn open() -> Databases {
     let (options, cluster) = if let Some(url) = named {
         (url.parse::<PgConnectOptions>().expect("TEST_DATABASE_URL is no database URL"), None)
     } else {
-        let cluster = tokio::task::spawn_blocking(|| Cluster::throw_away(&place_for_cluster(), None)).await;
+        let programs = std::env::var("PG_BIN").ok().filter(|dir| !dir.is_empty()).map(PathBuf::from);
+        let make = move || Cluster::throw_away(&place_for_cluster(), programs.as_deref());
+        let cluster = tokio::task::spawn_blocking(make).await;
         let cluster = cluster.unwrap().unwrap();
         (cluster.options(), Some(cluster))
     };
