@@ -276,10 +276,11 @@ def resident(process, field):
 
 
 def tune(sql):
-    """As docs/operations.md recommends; what needs no restart."""
-    for setting in ("random_page_cost = 1.1", "work_mem = '16MB'", "effective_cache_size = '1GB'"):
+    """As docs/operations.md recommends."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1024 ** 2
+    for setting in (f"shared_buffers = '{min(memory // 4, 2048)}MB'", f"effective_cache_size = '{memory * 3 // 4}MB'",
+                    "work_mem = '16MB'", "random_page_cost = 1.1"):
         sql(f"alter system set {setting}")
-    sql("select pg_reload_conf()")
 
 
 def main():
@@ -294,6 +295,9 @@ def main():
     with ExitStack() as running:
         cluster, _ = running.enter_context(stand(asked.program, LOG_LEVEL="info"))
         tune(cluster.sql)
+        # Some of it counts from a restart; the last server to leave stops PostgreSQL, and the next starts it.
+        cluster.stop_servers()
+        running.enter_context(cluster.server())
         print(f"  {os.cpu_count()} cores; PostgreSQL {cluster.sql('show server_version')}; {CONNECTIONS} connections; "
               f"{SMALL} enrolments where no more are named")
         cluster.sql(f"create database {DATABASE} template template0")

@@ -45,13 +45,15 @@ def slow(site, goal):
     nginx, server = ("nginx", site.https, site.trust), ("one server", site.ports[0], None)
     for (name, port, trust), shapes in ((nginx, (hello, head, late_head, stalled_body, slow_body)), (server, (head, stalled_body, slow_body))):
         for shape in shapes:
-            idle = others(script, port, trust, 5)
-            attack(goal, name, port, trust, shape, script, idle)
+            attack(goal, name, port, trust, shape, script)
 
 
-def attack(goal, name, port, trust, shape, script, idle):
+def attack(goal, name, port, trust, shape, script):
     what = f"{name}, {ATTACKERS} x {shape.__doc__}"
+    before = others(script, port, trust, 5)
     lives, meanwhile = asyncio.run(attacked(port, trust, shape, lambda: others(script, port, trust, 8)))
+    # The slowest of a hundred is a matter of luck too: the worse of two quiet times counts.
+    idle = max(before, others(script, port, trust, 5), key=lambda found: found["p99"])
     gone = sorted(life for life in lives if life is not None)
     last = f"{len(gone)} closed" + (f", the last after {gone[-1]:.1f} s" if gone else "")
     goal(meanwhile["failed"] == 0 and meanwhile["p99"] < 2 * idle["p99"],

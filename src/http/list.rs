@@ -300,7 +300,9 @@ impl<R: Resource> Asked<R> {
             push_after(&mut sql, &self.ordering, |ordering| spelt_out(ordering, &id, viewer), cursor);
         }
         self.push_order(&mut sql, viewer);
-        sql.push(" limit ").push_bind(self.size + 1);
+        // Spelt out: how many rows a parameter would ask for PostgreSQL does not know when it plans for all values, finds
+        // that plan dear, and plans each request anew.
+        sql.push(format!(" limit {}", self.size + 1));
 
         let mut rows = sql.build().fetch_all(conn).await?;
         let more = i64::try_from(rows.len()).is_ok_and(|found| found > self.size);

@@ -944,3 +944,19 @@ async fn a_search_is_served_by_an_index_over_its_very_expression() {
         assert!(plan.contains(&format!("Bitmap Index Scan on {name}_by_search_text")), "{plan}");
     }
 }
+
+#[tokio::test]
+async fn a_page_is_not_planned_anew_for_each_request() {
+    let app = TestApp::start().await;
+    let server = app.another_server().with("DB_POOL_SIZE", "2").start().await;
+    let staff = app.staff().await.at(&server);
+    // One session is left, so that the test looks at the very one that was asked.
+    let _in_use = server.state.db.acquire().await.unwrap();
+    for _ in 0..3 {
+        staff.get("/api/enrollment/approvals/?page_size=100").await.expect(200);
+    }
+    let mut session = server.state.db.acquire().await.unwrap();
+    let plans = "select generic_plans, custom_plans from pg_prepared_statements where statement like '% as page_id %'";
+    let row = session.fetch_one(plans).await.unwrap();
+    assert_eq!((row.get::<i64, _>(0), row.get::<i64, _>(1)), (3, 0), "as planned once, and for a value");
+}
