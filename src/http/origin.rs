@@ -97,12 +97,13 @@ pub async fn identify(State(app): State<AppState>, mut request: Request, next: N
         let route = route.and_then(|route| app.metrics.requests.template(route.as_str()));
         traces.begin(&request, route, origin.is_https)
     });
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let span = tracing::info_span!(
         "request",
         id = %origin.request_id,
         method = %request.method(),
-        path = request.uri().path(),
-        route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str),
+        path = logged_path(route, request.uri().path()),
+        route,
         trace_id = traced.as_ref().map(|traced| tracing::field::display(traced.trace_id())),
     );
     if let Some(traced) = &traced {
@@ -117,6 +118,11 @@ pub async fn identify(State(app): State<AppState>, mut request: Request, next: N
         response.headers_mut().insert(REQUEST_ID.clone(), id);
     }
     response
+}
+
+/// The path as the log may have it: the link of a mail for a new password ends with a token.
+fn logged_path<'a>(route: Option<&'a str>, path: &'a str) -> &'a str {
+    route.filter(|route| route.contains("{token}")).unwrap_or(path)
 }
 
 /// The layer that refuses requests for a host that is not ours; probes of the container come with any Host.

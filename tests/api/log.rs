@@ -132,7 +132,13 @@ async fn a_slow_request_and_a_slow_statement_are_logged_with_the_route_and_witho
     held.execute("lock table units in access exclusive mode").await.unwrap();
     let asked = reqwest::Client::new().get(format!("{}/api/academic/units/?search=neverlogged", server.base)).send();
     let asked = tokio::spawn(asked);
-    app.until_someone_waits().await;
+    app.until("the request waits", async || {
+        let waiting = sqlx::query_scalar!(
+            r#"select exists (select from pg_locks where relation = 'units'::regclass and not granted) as "waits!""#
+        );
+        waiting.fetch_one(&app.db).await.unwrap()
+    })
+    .await;
     // As slow as a statement that works for as long.
     held.execute("select pg_sleep(0.02)").await.unwrap();
     held.rollback().await.unwrap();
@@ -149,4 +155,15 @@ async fn a_slow_request_and_a_slow_statement_are_logged_with_the_route_and_witho
     }
     assert_eq!(asked.await.unwrap().unwrap().status(), 200);
     server.child.kill().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_token_in_the_link_of_a_mail_is_not_logged() {
+    let app = TestApp::start().await;
+    let mut server = Server::start(&app, &[("LOG_LEVEL", "debug")]).await;
+    reqwest::get(format!("{}/reset/neverlogged", server.base)).await.unwrap();
+    let line = server.until(|line| line["message"] == "answered" && line["span"]["route"] == "/reset/{token}").await;
+    assert_eq!(line["span"]["path"], "/reset/{token}");
+    let rest = server.stop().await;
+    assert!(!line.to_string().contains("neverlogged") && !format!("{rest:?}").contains("neverlogged"));
 }
