@@ -74,6 +74,15 @@ async fn every_migration_can_be_taken_back_with_data_in_the_tables_and_run_again
     let before = schema(&options).await;
     assert!(before.len() > 500, "only {} things are in the schema", before.len());
 
+    let seal =
+        "insert into audit_seals (from_position, from_id, to_position, to_id, row_count, previous_hmac, hmac, row_ids,
+                                         row_hmacs, total_count)
+                values ('1', 1, '1', 1, 1, sha256('a'), sha256('b'), '{1}', sha256('c'), 1)";
+    app.db.execute(seal).await.unwrap();
+    migrate::revert(&options, 1).await.unwrap();
+    migrate::up(&options).await.unwrap();
+    assert_eq!(schema(&options).await, before);
+
     let steps = migrate::status(&options).await.unwrap();
     assert!(steps.iter().all(|step| step.applied));
     for step in steps.iter().rev() {
