@@ -221,10 +221,14 @@ async fn log(State(app): State<AppState>, request: Request, next: Next) -> Respo
     let (status, took) = (response.status(), started.elapsed());
     app.metrics.requests.count(&method, route.as_ref().map(MatchedPath::as_str), status, took);
     let (status, ms) = (status.as_u16(), u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-    if took < app.config.slow_request {
-        tracing::info!(status, ms, "answered");
-    } else {
+    let is_probe = route.is_some_and(|route| route.as_str().starts_with("/health/"));
+    if took >= app.config.slow_request {
         tracing::warn!(status, ms, "answered slowly");
+    } else if is_probe {
+        // Every few seconds, from each that looks after the process.
+        tracing::debug!(status, ms, "answered");
+    } else {
+        tracing::info!(status, ms, "answered");
     }
     response
 }

@@ -167,3 +167,17 @@ async fn the_token_in_the_link_of_a_mail_is_not_logged() {
     let rest = server.stop().await;
     assert!(!line.to_string().contains("neverlogged") && !format!("{rest:?}").contains("neverlogged"));
 }
+
+#[tokio::test]
+async fn probes_are_logged_only_when_more_is_asked_for() {
+    let app = TestApp::start().await;
+    let server = Server::start(&app, &[]).await;
+    for path in ["/health/live", "/health/ready", "/api/academic/courses/"] {
+        assert_eq!(reqwest::get(format!("{}{path}", server.base)).await.unwrap().status(), 200);
+    }
+    let lines = server.stop().await;
+    let answered =
+        lines.iter().filter(|line| line["message"].as_str().is_some_and(|says| says.starts_with("answered")));
+    let routes: Vec<&str> = answered.map(|line| line["span"]["route"].as_str().unwrap()).collect();
+    assert_eq!(routes, ["/api/academic/courses/"]);
+}

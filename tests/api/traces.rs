@@ -346,7 +346,7 @@ async fn without_the_setting_nothing_is_recorded_and_nothing_runs() {
         if cfg!(target_os = "linux") {
             assert_eq!(threads(&server), expected);
         }
-        assert_eq!(get(&server, "/health/live", &[traceparent]).await, 200);
+        assert_eq!(get(&server, "/api/academic/courses/", &[traceparent]).await, 200);
         let line = server.until(|line| line["message"] == "answered").await;
         assert_eq!(line["span"]["trace_id"].is_string(), expected == 1, "{line}");
         server.stop().await;
