@@ -1,10 +1,8 @@
 //! How a thing is made that is a public file.
 
-use std::sync::{Mutex, PoisonError};
-
 use crate::access::Actor;
 use crate::app::AppState;
-use crate::files::{Accepts, Stored, Upload};
+use crate::files::{Accepts, Upload, Written};
 use crate::http::{self, Answer, Created, Target, Writable};
 use crate::ids::Id;
 
@@ -16,8 +14,7 @@ pub(super) async fn create<R: Writable>(
     fields: impl Fn(Option<Id>) -> R::Fields + Send + Sync,
 ) -> Answer<Created<R::Shown>> {
     let file = app.files.accept(upload.file("file")?, Accepts::Documents).await?;
-    // The bytes stay only when their row does.
-    let written: Mutex<Option<Stored>> = Mutex::new(None);
+    let written = Written::default();
     let without = fields(None);
     let (file, slot, fields, without) = (&file, &written, &fields, &without);
     let created = upload
@@ -30,15 +27,13 @@ pub(super) async fn create<R: Writable>(
                 Box::pin(async move {
                     let stored = app.files.put(tx, actor.id(), file, true).await?;
                     let fields = fields(Some(stored.id));
-                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(stored);
+                    slot.hold(stored);
                     let row = http::insert::<R>(tx, actor, &fields).await?;
                     Created::with(&R::shown(row, actor))
                 })
             },
         )
         .await?;
-    if let Some(stored) = written.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        stored.keep();
-    }
+    written.keep();
     Ok(created)
 }

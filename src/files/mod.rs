@@ -22,7 +22,7 @@ use crate::http::Routes;
 use crate::ids::Id;
 
 pub use kinds::Accepts;
-pub use store::{Accepted, FileStore, Stored};
+pub use store::{Accepted, FileStore, Stored, Written};
 pub use upload::{Upload, UploadedFile};
 
 /// How long a signed link is valid, in seconds.

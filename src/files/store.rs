@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::digest;
 use axum::body::Bytes;
@@ -59,6 +59,24 @@ impl Drop for Stored {
             && let Err(error) = std::fs::remove_file(&path)
         {
             tracing::warn!(%error, "a file without a row could not be removed");
+        }
+    }
+}
+
+/// Where a transaction, which may run again, leaves the file that it wrote: the bytes stay only when its row does.
+#[derive(Debug, Default)]
+pub struct Written(Mutex<Option<Stored>>);
+
+impl Written {
+    /// Holds the file; one that an attempt before has written goes.
+    pub fn hold(&self, stored: Stored) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(stored);
+    }
+
+    /// The transaction has committed: the bytes stay, if it wrote any.
+    pub fn keep(self) {
+        if let Some(stored) = self.0.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            stored.keep();
         }
     }
 }

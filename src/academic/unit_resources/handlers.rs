@@ -1,7 +1,5 @@
 //! What a resource of a unit is on the wire.
 
-use std::sync::{Mutex, PoisonError};
-
 use axum::extract::State;
 use axum::http::Uri;
 use serde::{Deserialize, Serialize};
@@ -13,7 +11,7 @@ use super::store;
 use crate::academic::units::{self, Unit};
 use crate::access::{Actor, Permission, Viewer, may};
 use crate::app::AppState;
-use crate::files::{Accepts, Stored};
+use crate::files::{Accepts, Written};
 use crate::http::{self, Answer, Created, Faults, Filter, Kind, Listing, Ordering, Resource, Target, Writable};
 use crate::ids::{Id, Moment, or_null};
 
@@ -216,7 +214,7 @@ pub(super) async fn create(
         Some(file) => Some(app.files.accept(file, Accepts::Documents).await?),
         None => None,
     };
-    let written: Mutex<Option<Stored>> = Mutex::new(None);
+    let written = Written::default();
     let (app, actor, fields, file, slot) = (&app, &actor, &fields, &file, &written);
     let created = repeat
         .write(
@@ -229,7 +227,7 @@ pub(super) async fn create(
                     if let Some(file) = file {
                         let stored = app.files.put(tx, actor.id(), file, false).await?;
                         fields.file = Some(stored.id);
-                        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(stored);
+                        slot.hold(stored);
                     }
                     let row = http::insert::<UnitResource>(tx, actor, &fields).await?;
                     Created::with(&UnitResource::shown(row, actor))
@@ -237,8 +235,6 @@ pub(super) async fn create(
             },
         )
         .await?;
-    if let Some(stored) = written.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        stored.keep();
-    }
+    written.keep();
     Ok(created)
 }

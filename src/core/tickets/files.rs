@@ -1,7 +1,5 @@
 //! The files of tickets: private, fetched by signed links.
 
-use std::sync::{Mutex, PoisonError};
-
 use axum::extract::State;
 use serde_json::json;
 use sqlx::PgConnection;
@@ -11,7 +9,7 @@ use super::{notices, store};
 use crate::access::{Actor, may};
 use crate::app::AppState;
 use crate::audit;
-use crate::files::{Accepts, Stored, Upload};
+use crate::files::{Accepts, Upload, Written};
 use crate::http::{Answer, Created, PathId, Problem, Resource, Sight, Target, Writable, find};
 use crate::ids::Id;
 
@@ -26,8 +24,7 @@ pub(super) async fn add(
     upload: Upload,
 ) -> Answer<Created<TicketFile>> {
     let file = app.files.accept(upload.file("file")?, Accepts::Documents).await?;
-    // The bytes stay only when their row does.
-    let written: Mutex<Option<Stored>> = Mutex::new(None);
+    let written = Written::default();
     let (app, actor, file, slot) = (&app, &actor, &file, &written);
     let created = upload
         .repeat
@@ -44,7 +41,7 @@ pub(super) async fn add(
                     }
                     let stored = app.files.put(tx, actor.id(), file, false).await?;
                     let added: FileRow = store::add_file(tx, actor.id(), id, stored.id).await?;
-                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(stored);
+                    slot.hold(stored);
                     let after = json!({ "file": added.id, "name": added.name });
                     audit::record(tx, actor, "add_file", Ticket::NAME, Some(id), &json!({}), &after).await?;
                     notices::of_file(tx, actor.id(), &row).await?;
@@ -53,9 +50,7 @@ pub(super) async fn add(
             },
         )
         .await?;
-    if let Some(stored) = written.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        stored.keep();
-    }
+    written.keep();
     Ok(created)
 }
 

@@ -1,7 +1,5 @@
 //! What an application is on the wire, and making one.
 
-use std::sync::{Mutex, PoisonError};
-
 use axum::extract::State;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
@@ -12,7 +10,7 @@ use super::body::NewApplication;
 use super::store;
 use crate::access::{Actor, Permission, UserType, Viewer, may};
 use crate::app::AppState;
-use crate::files::{Accepts, Stored};
+use crate::files::{Accepts, Written};
 use crate::http::{
     self, Answer, Created, Faults, Filter, Kind, Listing, Ordering, Problem, Refusal, Resource, Target, Writable,
 };
@@ -246,8 +244,7 @@ pub(super) async fn create(
         Some(file) => Some(app.files.accept(file, Accepts::Documents).await?),
         None => None,
     };
-    // The bytes stay only when their row does.
-    let written: Mutex<Option<Stored>> = Mutex::new(None);
+    let written = Written::default();
     let (app, actor, fields, file, slot) = (&app, &actor, &fields, &file, &written);
     let created = repeat
         .write(
@@ -260,7 +257,7 @@ pub(super) async fn create(
                     if let Some(file) = file {
                         let stored = app.files.put(tx, actor.id(), file, false).await?;
                         fields.document = Some(stored.id);
-                        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(stored);
+                        slot.hold(stored);
                     }
                     let row = http::insert::<Application>(tx, actor, &fields).await?;
                     Created::with(&Application::shown(row, actor))
@@ -268,8 +265,6 @@ pub(super) async fn create(
             },
         )
         .await?;
-    if let Some(stored) = written.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        stored.keep();
-    }
+    written.keep();
     Ok(created)
 }
