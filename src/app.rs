@@ -44,6 +44,8 @@ pub struct Parts {
     pub files: FileStore,
     /// Signs links to private files.
     pub links: Arc<Links>,
+    /// Signs the cursors of lists.
+    pub cursors: Arc<http::Cursors>,
     /// Whether the database answers.
     pub database: Database,
     /// What is counted for Prometheus.
@@ -80,6 +82,7 @@ impl AppState {
             hasher: Hasher::new()?,
             files,
             links: Arc::new(Links::new(&config.secret_key)),
+            cursors: Arc::new(http::Cursors::new(&config.secret_key)),
             database: Database::default(),
             metrics: Metrics::new(&routes()),
             traces: Traces::of(&config)?,

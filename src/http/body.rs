@@ -1,7 +1,7 @@
 //! Request bodies.
 //!
-//! Every JSON body is first read whole into a [`Value`], so that depth, UTF-8, lone surrogates and number ranges are
-//! judged also in fields that we then ignore, and NUL, which PostgreSQL cannot store, is refused by name.
+//! Every JSON body is first read whole into a [`Value`] by the [`Judge`], so that depth, UTF-8, lone surrogates and number
+//! ranges are judged also in fields that we then ignore, and NUL, which PostgreSQL cannot store, is refused by name.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,12 +11,13 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use futures_util::StreamExt as _;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, DeserializeSeed as _};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::describe::{Describe, Notes, Schemas, add_schema, schema_of};
-use super::problem::{Answer, Faults, Problem};
+use super::judge::{Judge, Place};
+use super::problem::{Answer, Problem};
 use super::repeat::Repeat;
 use crate::app::AppState;
 use crate::ids::Id;
@@ -190,11 +191,14 @@ fn refuse_other_types(headers: &HeaderMap) -> Answer<()> {
 }
 
 fn parsed(bytes: &[u8]) -> Answer<Value> {
-    let value: Value = serde_json::from_slice(bytes)
-        .map_err(|error| Problem::malformed(format!("The body is not valid JSON: {error}.")))?;
-    let mut faults = Faults::default();
-    refuse_nul(&value, &mut String::new(), &mut faults);
-    faults.check()?;
+    let mut judge = Judge::default();
+    let mut text = serde_json::Deserializer::from_slice(bytes);
+    let read = judge.value(&Place::Body).deserialize(&mut text).and_then(|value| text.end().map(|()| value));
+    if judge.is_too_much {
+        return Err(Problem::malformed("The body has more values than can be read at once. Send it in parts."));
+    }
+    let value = read.map_err(|error| Problem::malformed(format!("The body is not valid JSON: {error}.")))?;
+    judge.faults.check()?;
     Ok(value)
 }
 
@@ -206,56 +210,37 @@ fn is_json(headers: &HeaderMap) -> bool {
     media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json"))
 }
 
-fn refuse_nul(value: &Value, path: &mut String, faults: &mut Faults) {
-    let add = |faults: &mut Faults, path: &str| {
-        faults.add(if path.is_empty() { "body" } else { path }, "Null characters are not allowed.");
-    };
-    match value {
-        Value::String(text) if text.contains('\0') => add(faults, path),
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                within(path, &format!("[{index}]"), |path| refuse_nul(item, path, faults));
-            }
-        }
-        Value::Object(members) => {
-            for (name, member) in members {
-                if name.contains('\0') {
-                    add(faults, path);
-                }
-                let step =
-                    if path.is_empty() { name.replace('\0', "") } else { format!(".{}", name.replace('\0', "")) };
-                within(path, &step, |path| refuse_nul(member, path, faults));
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
-fn within(path: &mut String, step: &str, work: impl FnOnce(&mut String)) {
-    let length = path.len();
-    path.push_str(step);
-    work(path);
-    path.truncate(length);
-}
-
 /// Reads a value as `T`; what does not fit is named by its path.
 ///
 /// # Errors
 /// 400 with `errors`.
 pub fn typed<T: DeserializeOwned>(value: Value) -> Answer<T> {
-    if !value.is_object() {
-        return Err(Problem::malformed("The body must be a JSON object."));
+    refuse_other_than_objects(&value)?;
+    serde_path_to_error::deserialize(value).map_err(misfit)
+}
+
+/// The same of a value that is needed again.
+///
+/// # Errors
+/// 400 with `errors`.
+pub fn typed_part<T: DeserializeOwned>(value: &Value) -> Answer<T> {
+    refuse_other_than_objects(value)?;
+    serde_path_to_error::deserialize(value).map_err(misfit)
+}
+
+fn refuse_other_than_objects(value: &Value) -> Answer<()> {
+    if value.is_object() { Ok(()) } else { Err(Problem::malformed("The body must be a JSON object.")) }
+}
+
+fn misfit(error: serde_path_to_error::Error<serde_json::Error>) -> Problem {
+    let path = error.path().to_string();
+    let says = error.into_inner().to_string();
+    match says.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
+        Some(field) if path == "." => Problem::invalid(field, "This field is required."),
+        Some(field) => Problem::invalid(format!("{path}.{field}"), "This field is required."),
+        None if path == "." => Problem::malformed(format!("The body does not fit: {says}.")),
+        None => Problem::invalid(path, format!("{}.", sentence(&says))),
     }
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let path = error.path().to_string();
-        let says = error.into_inner().to_string();
-        match says.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
-            Some(field) if path == "." => Problem::invalid(field, "This field is required."),
-            Some(field) => Problem::invalid(format!("{path}.{field}"), "This field is required."),
-            None if path == "." => Problem::malformed(format!("The body does not fit: {says}.")),
-            None => Problem::invalid(path, format!("{}.", sentence(&says))),
-        }
-    })
 }
 
 fn sentence(text: &str) -> String {

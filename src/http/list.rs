@@ -4,10 +4,13 @@
 //! [`Asked::page`] turns both into one statement. A page starts after the last row of the one before, by that row's
 //! ordering values and id, so that page 10,000 costs what page 1 does and rows that come or go in between shift nothing.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::marker::PhantomData;
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use aws_lc_rs::{constant_time, hmac};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, header};
@@ -15,6 +18,8 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::NaiveDate;
+use futures_util::TryStreamExt as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder, Row};
@@ -41,6 +46,7 @@ pub struct Asked<R> {
     count: bool,
     include_deleted: bool,
     address: Address,
+    cursors: Arc<Cursors>,
     resource: PhantomData<fn() -> R>,
 }
 
@@ -56,18 +62,53 @@ enum Value {
 /// The list's own address without the cursor, for `Link`.
 #[derive(Debug)]
 struct Address {
+    base: String,
     path: String,
     rest: Vec<(String, String)>,
 }
 
+/// The last row of a page. Only a cursor that we made is read ([`Cursors`]).
 #[derive(Debug, Serialize, Deserialize)]
 struct Cursor {
-    /// The ordering it belongs to.
-    o: String,
-    /// The last row's ordering values as text.
+    /// Its ordering values as text.
     k: Vec<String>,
-    /// The last row's id.
+    /// Its id.
     i: i64,
+}
+
+/// Signs cursors, each for one list with its filters and its ordering: what stands in a statement's place for the last
+/// row's values is what the database gave us, whoever sends it back.
+#[derive(Debug)]
+pub struct Cursors(hmac::Key);
+
+impl Cursors {
+    /// With a key of its own, made from the server's secret.
+    #[must_use]
+    pub fn new(secret: &SecretString) -> Self {
+        let server = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
+        let key = hmac::sign(&server, b"cursors of lists");
+        Self(hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()))
+    }
+
+    fn sign(&self, list: &str, cursor: &[u8]) -> hmac::Tag {
+        let mut said = hmac::Context::with_key(&self.0);
+        said.update(&(list.len() as u64).to_be_bytes());
+        said.update(list.as_bytes());
+        said.update(cursor);
+        said.sign()
+    }
+
+    fn write(&self, list: &str, cursor: &Cursor) -> Answer<String> {
+        let cursor = serde_json::to_vec(cursor).map_err(Problem::internal)?;
+        Ok(BASE64_URL_SAFE_NO_PAD.encode([self.sign(list, &cursor).as_ref(), &cursor].concat()))
+    }
+
+    fn read(&self, list: &str, text: &str) -> Option<Cursor> {
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (tag, cursor) = bytes.split_at_checked(hmac::HMAC_SHA256.digest_algorithm().output_len())?;
+        constant_time::verify_slices_are_equal(self.sign(list, cursor).as_ref(), tag).ok()?;
+        serde_json::from_slice(cursor).ok()
+    }
 }
 
 const ID: Ordering = Ordering::new("id", "{id}", "int8");
@@ -88,15 +129,16 @@ impl<R: Resource> Asked<R> {
             filters: Vec::new(),
             search: None,
             updated_since: None,
-            ordering: orderings(&R::LISTING, R::LISTING.default).map_err(|_| unknown_ordering(&R::LISTING))?,
+            ordering: orderings(&R::LISTING, R::LISTING.default).map_err(|says| wrong_default(&R::LISTING, &says))?,
             after: None,
             size: app.config.page_size_default.into(),
             count: false,
             include_deleted: false,
-            address: Address { path: format!("{base}{}", head.uri.path()), rest: Vec::new() },
+            address: Address { base, path: head.uri.path().to_owned(), rest: Vec::new() },
+            cursors: app.cursors.clone(),
             resource: PhantomData,
         };
-        let mut spelt = R::LISTING.default.to_owned();
+        let mut cursor = None;
         for (name, value) in pairs {
             if name != "cursor" {
                 asked.address.rest.push((name.clone(), value.clone()));
@@ -106,21 +148,12 @@ impl<R: Resource> Asked<R> {
                     Ok(size) if (1..=i64::from(app.config.page_size_max)).contains(&size) => asked.size = size,
                     _ => faults.add(name, format!("A number from 1 to {} is expected.", app.config.page_size_max)),
                 },
-                "cursor" => match decode(value) {
-                    Some(cursor) => asked.after = Some(cursor),
-                    None => faults.add(name, "This cursor is not one that a Link header gave."),
-                },
+                "cursor" => cursor = Some(value),
                 "count" => flag(&mut faults, name, value, &mut asked.count),
                 "include_deleted" => flag(&mut faults, name, value, &mut asked.include_deleted),
                 "ordering" => match orderings(&R::LISTING, value) {
-                    Ok(ordering) => {
-                        asked.ordering = ordering;
-                        spelt.clone_from(value);
-                    }
-                    Err(unknown) => {
-                        let known = R::LISTING.orderings.iter().map(|o| o.name).collect::<Vec<_>>().join(", ");
-                        faults.add(name, format!("`{unknown}` cannot be ordered by; known: id, {known}."));
-                    }
+                    Ok(ordering) => asked.ordering = ordering,
+                    Err(says) => faults.add(name, says),
                 },
                 "search" if R::LISTING.search.is_some() => {
                     if value.chars().count() > 200 {
@@ -141,17 +174,23 @@ impl<R: Resource> Asked<R> {
                 },
             }
         }
-        if let Some(cursor) = &asked.after
-            && (cursor.o != spelt || cursor.k.len() != asked.ordering.len())
-        {
-            faults.add("cursor", "This cursor belongs to another ordering.");
+        if let Some(text) = cursor {
+            asked.after = asked.cursors.read(&asked.address.signed(), text);
+            let says = "This cursor is not one that a Link header gave for this list, its filters and its ordering.";
+            faults.unless(asked.after.is_some(), "cursor", says);
         }
         faults.check()?;
         Ok(asked)
     }
 }
 
-/// The query string's pairs; NUL is refused by name.
+/// The longest value of a parameter, in bytes.
+const LONGEST_VALUE: usize = 1000;
+
+/// The longest cursor: it holds the ordering values of a row.
+const LONGEST_CURSOR: usize = 16 * 1024;
+
+/// The query string's pairs, each name once. NUL and what is longer than any parameter of ours are refused by name.
 ///
 /// # Errors
 /// 400.
@@ -160,14 +199,24 @@ pub fn query_pairs(head: &Parts) -> Answer<Vec<(String, String)>> {
     let pairs: Vec<(String, String)> = axum::extract::Query::try_from_uri(&head.uri)
         .map(|axum::extract::Query(pairs)| pairs)
         .map_err(|_| Problem::malformed("The query string is malformed."))?;
-    match pairs.iter().find(|(name, value)| name.contains('\0') || value.contains('\0')) {
-        Some((name, _)) => Err(Problem::invalid(name.replace('\0', ""), "Null characters are not allowed.")),
-        None => Ok(pairs),
+    let (mut faults, mut names) = (Faults::default(), HashSet::new());
+    for (name, value) in &pairs {
+        if name.contains('\0') || value.contains('\0') {
+            faults.add_at(|| name.replace('\0', ""), "Null characters are not allowed.");
+        }
+        if value.len() > if name == "cursor" { LONGEST_CURSOR } else { LONGEST_VALUE } {
+            faults.add_at(|| name.clone(), "This value is too long.");
+        }
+        if !names.insert(name) {
+            faults.add_at(|| name.clone(), "This parameter stands twice; give it once.");
+        }
     }
+    faults.check()?;
+    Ok(pairs)
 }
 
-fn unknown_ordering(listing: &Listing) -> Problem {
-    Problem::internal(anyhow::anyhow!("the default ordering `{}` is not among the orderings", listing.default))
+fn wrong_default(listing: &Listing, says: &str) -> Problem {
+    Problem::internal(anyhow::anyhow!("the default ordering `{}`: {says}", listing.default))
 }
 
 /// Reads a flag; what is none is a fault.
@@ -202,29 +251,29 @@ fn filter_value(filter: Filter, text: &str) -> Result<Value, String> {
     })
 }
 
+/// Reads an ordering; each field stands in it once, so that it is no longer than the list has orderings.
 fn orderings(listing: &Listing, spelt: &str) -> Result<Vec<(Ordering, bool)>, String> {
-    let mut found = Vec::new();
+    let mut found: Vec<(Ordering, bool)> = Vec::new();
     for word in spelt.split(',').map(str::trim) {
         let (name, descending) = word.strip_prefix('-').map_or((word, false), |name| (name, true));
-        if name == "id" {
+        if name == ID.name {
             found.push((ID, descending));
             return Ok(found);
         }
-        match listing.orderings.iter().find(|ordering| ordering.name == name) {
-            Some(ordering) => found.push((*ordering, descending)),
-            None => return Err(word.to_owned()),
+        let Some(ordering) = listing.orderings.iter().find(|ordering| ordering.name == name) else {
+            let known = listing.orderings.iter().map(|ordering| ordering.name).collect::<Vec<_>>().join(", ");
+            let word: String = word.chars().take(50).collect();
+            return Err(format!("`{word}` cannot be ordered by; known: id, {known}."));
+        };
+        if found.iter().any(|(known, _)| known.name == name) {
+            return Err(format!("`{name}` stands twice."));
         }
+        found.push((*ordering, descending));
     }
     // `id` breaks ties, in the direction of what stands before it, so that one index can serve both.
     let descending = found.last().is_some_and(|(_, descending)| *descending);
     found.push((ID, descending));
     Ok(found)
-}
-
-fn decode(text: &str) -> Option<Cursor> {
-    let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?;
-    let cursor: Cursor = serde_json::from_slice(&bytes).ok()?;
-    cursor.k.iter().all(|key| !key.contains('\0')).then_some(cursor)
 }
 
 impl<R: Resource> Asked<R> {
@@ -304,26 +353,25 @@ impl<R: Resource> Asked<R> {
         // that plan dear, and plans each request anew.
         sql.push(format!(" limit {}", self.size + 1));
 
-        let mut rows = sql.build().fetch_all(conn).await?;
-        let more = i64::try_from(rows.len()).is_ok_and(|found| found > self.size);
-        rows.truncate(usize::try_from(self.size).unwrap_or(usize::MAX));
-        let next = match rows.last() {
+        let (mut page, mut last, mut more) = (Page::default(), None, false);
+        let mut rows = sql.build().fetch(conn);
+        while let Some(row) = rows.try_next().await? {
+            more = page.rows == self.size || page.is_full();
+            if more {
+                break;
+            }
+            page.push(&R::shown(R::Row::from_row(&row)?, viewer))?;
+            last = Some(row);
+        }
+        drop(rows);
+        let next = match last {
             Some(last) if more => {
-                let cursor = Cursor { o: self.spelt(), k: last.try_get("page_keys")?, i: last.try_get("page_id")? };
-                Some(self.address.next(&cursor)?)
+                let cursor = Cursor { k: last.try_get("page_keys")?, i: last.try_get("page_id")? };
+                Some(self.address.next(&self.cursors.write(&self.address.signed(), &cursor)?))
             }
             _ => None,
         };
-        let shown = rows
-            .iter()
-            .map(|row| R::Row::from_row(row).map(|row| R::shown(row, viewer)))
-            .collect::<Result<Vec<_>, _>>()?;
-        Listed::with(&shown, next, total)
-    }
-
-    fn spelt(&self) -> String {
-        let asked = self.address.rest.iter().rfind(|(name, _)| name == "ordering").map(|(_, value)| value.clone());
-        asked.unwrap_or_else(|| R::LISTING.default.to_owned())
+        Ok(Listed { bytes: page.finish(), next, total, of: PhantomData })
     }
 
     fn refuse_deleted(&self, viewer: &Viewer) -> Answer<()> {
@@ -442,14 +490,25 @@ fn split_select(select: &'static str) -> (&'static str, &'static str) {
 }
 
 impl Address {
-    fn next(&self, cursor: &Cursor) -> Answer<String> {
-        let cursor = serde_json::to_vec(cursor).map_err(Problem::internal)?;
-        let mut link = format!("<{}?", self.path);
+    /// What a cursor of this list is good for: the list as it is filtered and ordered, whatever the size of the page.
+    fn signed(&self) -> String {
+        let mut pairs: Vec<_> =
+            self.rest.iter().filter(|(name, _)| !matches!(name.as_str(), "page_size" | "count")).collect();
+        pairs.sort();
+        let mut list = self.path.trim_end_matches('/').to_owned();
+        for (name, value) in pairs {
+            let _ = write!(list, "&{}={}", escaped(name), escaped(value));
+        }
+        list
+    }
+
+    fn next(&self, cursor: &str) -> String {
+        let mut link = format!("<{}{}?", self.base, self.path);
         for (name, value) in &self.rest {
             let _ = write!(link, "{}={}&", escaped(name), escaped(value));
         }
-        let _ = write!(link, "cursor={}>; rel=\"next\"", BASE64_URL_SAFE_NO_PAD.encode(cursor));
-        Ok(link)
+        let _ = write!(link, "cursor={cursor}>; rel=\"next\"");
+        link
     }
 }
 
@@ -464,6 +523,38 @@ fn escaped(text: &str) -> String {
     })
 }
 
+/// The most bytes of a page, beyond which it ends before its size; the row that passes it is whole. A thousand rows may be
+/// small, or a thousand texts of 200,000 letters that others wrote.
+const LARGEST_PAGE: usize = 8 * 1024 * 1024;
+
+/// A JSON array as it grows.
+#[derive(Debug, Default)]
+struct Page {
+    bytes: Vec<u8>,
+    rows: i64,
+}
+
+impl Page {
+    fn is_full(&self) -> bool {
+        self.bytes.len() >= LARGEST_PAGE
+    }
+
+    fn push<T: Serialize>(&mut self, row: &T) -> Answer<()> {
+        self.bytes.push(if self.rows == 0 { b'[' } else { b',' });
+        serde_json::to_writer(&mut self.bytes, row).map_err(Problem::internal)?;
+        self.rows += 1;
+        Ok(())
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        if self.rows == 0 {
+            self.bytes.push(b'[');
+        }
+        self.bytes.push(b']');
+        self.bytes
+    }
+}
+
 /// A page: a bare JSON array, with `Link` to the next and, when asked, `X-Total-Count`.
 pub struct Listed<T> {
     bytes: Vec<u8>,
@@ -473,21 +564,13 @@ pub struct Listed<T> {
 }
 
 impl<T: Serialize> Listed<T> {
-    /// A page of `rows`.
-    ///
-    /// # Errors
-    /// 500 when the rows cannot be written as JSON.
-    pub fn with(rows: &[T], next: Option<String>, total: Option<i64>) -> Answer<Self> {
-        let bytes = serde_json::to_vec(rows).map_err(Problem::internal)?;
-        Ok(Self { bytes, next, total, of: PhantomData })
-    }
-
     /// A list that is always whole.
     ///
     /// # Errors
     /// 500 when the rows cannot be written as JSON.
     pub fn whole(rows: &[T]) -> Answer<Self> {
-        Self::with(rows, None, None)
+        let bytes = serde_json::to_vec(rows).map_err(Problem::internal)?;
+        Ok(Self { bytes, next: None, total: None, of: PhantomData })
     }
 }
 

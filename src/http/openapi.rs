@@ -70,8 +70,12 @@ fn problem() -> Value {
             "request_id": { "type": "string" },
             "errors": {
                 "type": "object",
-                "description": "What is wrong, by field.",
+                "description": "What is wrong, by field: at most 100 texts of at most 300 characters.",
                 "additionalProperties": { "type": "array", "items": { "type": "string" } },
+            },
+            "errors_left_out": {
+                "type": "integer",
+                "description": "How many more errors there are than `errors` has; absent when it has all.",
             },
         },
     })

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ struct Parts {
     status: StatusCode,
     code: Cow<'static, str>,
     detail: String,
-    errors: BTreeMap<String, Vec<String>>,
+    errors: Faults,
     more: Map<String, Value>,
     retry_after: Option<u64>,
     close: bool,
@@ -74,7 +74,7 @@ impl Problem {
             status,
             code: code.into(),
             detail: detail.into(),
-            errors: BTreeMap::new(),
+            errors: Faults::default(),
             more: Map::new(),
             retry_after: None,
             close: false,
@@ -164,7 +164,7 @@ impl Problem {
     /// With an error on one field.
     #[must_use]
     pub fn on(mut self, field: impl Into<String>, says: impl Into<String>) -> Self {
-        self.0.errors.entry(field.into()).or_default().push(says.into());
+        self.0.errors.add(field, says);
         self
     }
 
@@ -228,23 +228,27 @@ impl Problem {
     /// The errors by field.
     #[must_use]
     pub fn errors(&self) -> &BTreeMap<String, Vec<String>> {
-        &self.0.errors
+        &self.0.errors.told
     }
 
     fn body(&self, request_id: &str) -> Value {
         let parts = &self.0;
+        let detail = shortened(&parts.detail, LONGEST_DETAIL);
         let mut body = json!({
             "type": "about:blank",
             "title": parts.status.canonical_reason().unwrap_or("Error"),
             "status": parts.status.as_u16(),
-            "detail": parts.detail,
-            "error": parts.detail,
+            "detail": detail,
+            "error": detail,
             "code": parts.code,
             "request_id": request_id,
         });
         if let Some(members) = body.as_object_mut() {
             if !parts.errors.is_empty() {
-                members.insert("errors".to_owned(), json!(parts.errors));
+                members.insert("errors".to_owned(), json!(parts.errors.told));
+            }
+            if parts.errors.left_out > 0 {
+                members.insert("errors_left_out".to_owned(), parts.errors.left_out.into());
             }
             members.extend(parts.more.clone());
         }
@@ -256,7 +260,7 @@ impl fmt::Display for Problem {
     /// For the command line and the log: the sentence, each field's errors, and the cause if the server failed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.detail)?;
-        for (field, says) in &self.0.errors {
+        for (field, says) in &self.0.errors.told {
             write!(f, "\n  {field}: {}", says.join(" "))?;
         }
         match &self.0.source {
@@ -328,14 +332,52 @@ impl IntoResponse for Problem {
     }
 }
 
-/// All that is wrong with an input, by field.
+/// The most broken rules that a refusal names; the rest are counted.
+pub(super) const MOST_FAULTS: usize = 100;
+
+/// The most bytes of fields and texts together that a refusal names.
+const MOST_TOLD: usize = 20 * 1024;
+
+/// The longest path of a field, and the longest text about it, in characters.
+const LONGEST: usize = 300;
+
+/// The longest `detail`, in characters.
+const LONGEST_DETAIL: usize = 1000;
+
+/// What is wrong with an input, by field: as much of it as an answer may tell, and how much there is beyond that.
+///
+/// Fields and texts can hold what the caller sent, and there can be as many as the caller likes. How large a refusal
+/// becomes is decided here and not by them.
 #[derive(Debug, Default)]
-pub struct Faults(BTreeMap<String, Vec<String>>);
+pub struct Faults {
+    told: BTreeMap<String, Vec<String>>,
+    count: usize,
+    bytes: usize,
+    left_out: usize,
+}
 
 impl Faults {
     /// One more broken rule.
     pub fn add(&mut self, field: impl Into<String>, says: impl Into<String>) {
-        self.0.entry(field.into()).or_default().push(says.into());
+        self.add_at(|| field.into(), says);
+    }
+
+    /// One more broken rule, at a place that is only spelt out if it will be told.
+    pub fn add_at(&mut self, field: impl FnOnce() -> String, says: impl Into<String>) {
+        if self.count >= MOST_FAULTS || self.bytes >= MOST_TOLD {
+            self.left_out += 1;
+            return;
+        }
+        let (field, says) = (shortened(&field(), LONGEST), shortened(&says.into(), LONGEST));
+        self.count += 1;
+        self.bytes += field.len() + says.len();
+        self.told.entry(field).or_default().push(says);
+    }
+
+    /// How many broken rules there are, told or not.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count + self.left_out
     }
 
     /// A broken rule unless `holds`.
@@ -377,12 +419,12 @@ impl Faults {
     /// Whether nothing is wrong.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.told.is_empty()
     }
 
     /// Each field with each thing that is wrong with it.
     pub fn into_pairs(self) -> impl Iterator<Item = (String, String)> {
-        self.0.into_iter().flat_map(|(field, says)| says.into_iter().map(move |says| (field.clone(), says)))
+        self.told.into_iter().flat_map(|(field, says)| says.into_iter().map(move |says| (field.clone(), says)))
     }
 
     /// A problem of this status with everything that is wrong, if anything is.
@@ -393,9 +435,9 @@ impl Faults {
         if self.is_empty() {
             return Ok(());
         }
-        Err(self.0.into_iter().fold(problem, |problem, (field, says)| {
-            says.into_iter().fold(problem, |problem, says| problem.on(field.clone(), says))
-        }))
+        let mut problem = problem;
+        problem.0.errors.left_out += self.left_out;
+        Err(self.into_pairs().fold(problem, |problem, (field, says)| problem.on(field, says)))
     }
 
     /// An error with everything that is wrong, if anything is.
@@ -407,12 +449,32 @@ impl Faults {
     }
 
     fn into_problem(self) -> Problem {
-        let detail =
-            self.0.iter().map(|(field, says)| format!("{field}: {}", says.join(" "))).collect::<Vec<_>>().join(" ");
+        let mut detail =
+            self.told.iter().map(|(field, says)| format!("{field}: {}", says.join(" "))).collect::<Vec<_>>().join(" ");
+        if self.left_out > 0 {
+            detail = shortened(&detail, LONGEST_DETAIL - 50);
+            let _ = write!(detail, " There are {} more errors.", self.left_out);
+        }
         let mut problem = Problem::new(StatusCode::BAD_REQUEST, "invalid", detail);
-        problem.0.errors = self.0;
+        problem.0.errors = self;
         problem
     }
+}
+
+/// The beginning of a text that may be the caller's. Control characters, which JSON spells with six letters, are
+/// replaced.
+fn shortened(text: &str, most: usize) -> String {
+    let is_fine = text.len() <= most && !text.contains(char::is_control);
+    if is_fine {
+        return text.to_owned();
+    }
+    let plain = |c: char| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c };
+    let mut letters = text.chars().map(plain);
+    let mut short: String = letters.by_ref().take(most - 1).collect();
+    if let Some(last) = letters.next() {
+        short.push(if letters.next().is_some() { '…' } else { last });
+    }
+    short
 }
 
 /// The layer that gives every failed answer its body, adds the headers that belong to its status, and logs what is our fault.

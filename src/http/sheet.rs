@@ -6,13 +6,13 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::problem::{Answer, Faults, Problem};
+use super::problem::{Answer, Faults, MOST_FAULTS, Problem};
 
 /// The most rows that are taken at once.
 pub const MOST_ROWS: usize = 20_000;
 
-/// The most faults that one answer tells.
-pub const MOST_FAULTS: usize = 1000;
+/// The most columns of a table: a cell is kept for each of them in every row, also where a row is short.
+const MOST_COLUMNS: usize = 100;
 
 /// A row's columns by their names in lower case.
 pub type Cells = BTreeMap<String, String>;
@@ -63,6 +63,10 @@ impl Table {
         let mut file = csv::ReaderBuilder::new().flexible(true).delimiter(delimiter).from_reader(text.as_bytes());
         let names = file.headers().map_err(|_| Problem::invalid(field, NO_CSV))?;
         let names: Vec<String> = names.iter().map(|name| name.trim().to_lowercase()).collect();
+        if names.len() > MOST_COLUMNS {
+            let says = format!("At most {MOST_COLUMNS} columns are taken; the first line has {}.", names.len());
+            return Err(Problem::invalid(field, says));
+        }
         let (mut rows, mut faults) = (Vec::new(), Vec::new());
         for (index, record) in file.records().enumerate() {
             let number = index + 1;
@@ -121,13 +125,18 @@ pub fn refuse(faults: &[RowFault], outcome: &str) -> Answer<()> {
     if faults.is_empty() {
         return Ok(());
     }
-    let told = faults.get(..MOST_FAULTS).unwrap_or(faults);
     let mut named = Faults::default();
-    for fault in told {
-        named.add(format!("rows[{}].{}", fault.row, fault.field), fault.error.clone());
+    for fault in faults {
+        named.add_at(|| format!("rows[{}].{}", fault.row, fault.field), fault.error.clone());
     }
     let says = format!("{} rows break a rule, so {outcome}; see row_errors.", rejected(faults));
     let problem = Problem::new(StatusCode::BAD_REQUEST, "invalid", says)
-        .with("row_errors", serde_json::to_value(told).map_err(Problem::internal)?);
+        .with("row_errors", serde_json::to_value(told(faults)).map_err(Problem::internal)?);
     named.refuse_with(problem)
+}
+
+/// As many of the faults as an answer tells.
+#[must_use]
+pub fn told(faults: &[RowFault]) -> &[RowFault] {
+    faults.get(..MOST_FAULTS).unwrap_or(faults)
 }

@@ -20,7 +20,7 @@ pub(crate) struct Said {
 
 impl Said {
     #[track_caller]
-    fn good(self) -> String {
+    pub(crate) fn good(self) -> String {
         assert!(self.ok, "{}{}", self.out, self.err);
         self.out
     }

@@ -677,37 +677,85 @@ async fn every_ordering_gives_each_row_once_also_with_ties_and_mixed_directions(
 }
 
 #[tokio::test]
-async fn a_cursor_that_no_link_gave_is_400() {
+async fn only_a_cursor_that_a_link_gave_is_read_and_only_by_its_own_list() {
     use base64::Engine as _;
     use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 
     let app = TestApp::start().await;
     courses(&app, 3).await;
     let nobody = app.anonymous();
-    let forged = |cursor: Value| BASE64.encode(cursor.to_string());
+    let link = nobody.get(&format!("{COURSES}?page_size=1&ordering=name&is_active=true")).await.next_page().unwrap();
+    let (address, cursor) = link.split_once("&cursor=").unwrap();
+    nobody.get(&link).await.expect(200);
+    // The size of a page is nothing that a cursor rests on, nor is the final slash.
+    nobody.get(&link.replace("page_size=1", "page_size=2&count=true")).await.expect(200);
+    nobody.get(&link.replace("/?", "?")).await.expect(200);
+    nobody.get(&format!("{COURSES}?is_active=true&ordering=name&cursor={cursor}")).await.expect(200);
+
+    // Another ordering, other filters, another list.
+    for other in [
+        link.replace("ordering=name", "ordering=-name"),
+        link.replace("&ordering=name", ""),
+        link.replace("is_active=true", "is_active=false"),
+        link.replace("&is_active=true", ""),
+        link.replace("&cursor", "&search=a&cursor"),
+        link.replace("/courses/", "/units/").replace("ordering=name", "ordering=code"),
+    ] {
+        let reply = nobody.get(&other).await;
+        assert_eq!((reply.status.as_u16(), reply.errors("cursor").len()), (400, 1), "{other}: {}", reply.body);
+    }
+
+    // Made at home: with the values of a true one, or none.
+    let bytes = BASE64.decode(cursor).unwrap();
+    let true_one: Value = serde_json::from_slice(&bytes[32..]).unwrap();
+    let forged = |tag: &[u8], cursor: &Value| BASE64.encode([tag, cursor.to_string().as_bytes()].concat());
+    let mut turned = bytes.clone();
+    turned[40] ^= 1;
+    let key = |key: &str| json!({ "k": [key, "1"], "i": 1 });
     for cursor in [
         String::new(),
         "x".to_owned(),
         "%F0%9F%98%80".to_owned(),
-        forged(json!({})),
-        forged(json!({ "o": "code", "k": [], "i": 1 })),
-        forged(json!({ "o": "code", "k": ["A", "1", "2"], "i": 1 })),
-        forged(json!({ "o": "code", "k": ["A", "no number"], "i": 1 })),
-        forged(json!({ "o": "code", "k": ["A", "99999999999999999999"], "i": 1 })),
-        forged(json!({ "o": "code", "k": ["A\0", "1"], "i": 1 })),
-        forged(json!({ "o": "nothing", "k": ["A", "1"], "i": 1 })),
+        BASE64.encode(&bytes[..31]),
+        BASE64.encode(&bytes[..32]),
+        BASE64.encode(turned),
+        forged(&[], &true_one),
+        forged(&[0; 32], &true_one),
+        forged(&bytes[..32], &key("A")),
+        forged(&bytes[..32], &json!({ "k": vec![""; 400], "i": 1 })),
     ] {
-        let reply = nobody.get(&format!("{COURSES}?cursor={cursor}")).await;
-        assert_eq!(reply.status, 400, "{cursor}: {}", reply.body);
+        let reply = nobody.get(&format!("{address}&cursor={cursor}")).await;
+        assert_eq!((reply.status.as_u16(), reply.errors("cursor").len()), (400, 1), "{cursor}: {}", reply.body);
     }
-    for date in ["not a date", "infinity and beyond", "2026-13-01", "-1"] {
-        let cursor = forged(json!({ "o": "created_at", "k": [date, "1"], "i": 1 }));
-        assert_eq!(nobody.get(&format!("{COURSES}?ordering=created_at&cursor={cursor}")).await.status, 400, "{date}");
+
+    // A server with another secret did not make it.
+    let other = app.another_server().with("SECRET_KEY", "another key of the tests, as long as it").start().await;
+    let path = link.strip_prefix(app.base()).unwrap();
+    assert_eq!(nobody.at(&other).get(path).await.errors("cursor").len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_said_once_may_not_be_said_twice() {
+    let app = TestApp::start().await;
+    let staff = app.staff().await;
+    for (query, field) in [
+        ("ordering=code,-code", "ordering"),
+        ("ordering=code,name,code,id", "ordering"),
+        ("is_active=true&is_active=true", "is_active"),
+        ("is_active=true&is_active=false", "is_active"),
+        ("page_size=1&page_size=2", "page_size"),
+        ("search=a&search=b", "search"),
+    ] {
+        let reply = staff.get(&format!("{COURSES}?{query}")).await;
+        assert_eq!(reply.status, 400, "{query}: {}", reply.body);
+        let says = reply.errors(field);
+        assert!(says.len() == 1 && says[0].contains("stands twice"), "{query}: {}", reply.body);
     }
-    // One of another ordering.
-    let page = nobody.get(&format!("{COURSES}?page_size=1&ordering=name")).await.next_page().unwrap();
-    let other = page.replace("ordering=name", "ordering=-name");
-    assert_eq!(nobody.get(&other).await.errors("cursor").len(), 1);
+    let twice = r#"{"code": "A", "name": "x", "name": "y", "more": [{"b": 1, "b": 2}]}"#;
+    let reply = staff.send(Method::POST, COURSES, "application/json", twice).await;
+    assert_eq!(reply.status, 400, "{}", reply.body);
+    assert_eq!(reply.errors("name"), ["This name stands twice."]);
+    assert_eq!(reply.errors("more[0].b"), ["This name stands twice."]);
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ mod access;
 mod advisor;
 mod audit;
 mod audit_chain;
+mod bounds;
 mod cli;
 mod conventions;
 mod core;

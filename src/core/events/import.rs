@@ -15,7 +15,7 @@ use crate::access::{Actor, Permission, Viewer, may};
 use crate::app::AppState;
 use crate::audit;
 use crate::files::{Upload, UploadedFile};
-use crate::http::sheet::{MOST_FAULTS, MOST_ROWS, RowFault, refuse, rejected, text_of};
+use crate::http::sheet::{MOST_ROWS, RowFault, refuse, rejected, text_of, told};
 use crate::http::{
     Accepted, Answer, Created, Describe, Done, Faults, Notes, NowOrLater, Posted, Problem, Resource, Schemas, flag,
     query_pairs,
@@ -134,7 +134,7 @@ pub(super) async fn import_csv(
                     created_count: events.len(),
                     error_count: rejected(&faults),
                     events,
-                    errors: faults.iter().take(MOST_FAULTS).cloned().collect(),
+                    errors: told(&faults).to_vec(),
                 })
             })
         })
@@ -183,7 +183,7 @@ pub(super) async fn batch_create(
                 let (rows, faults) = known_units(tx, sheet).await?;
                 let new = store::without_known(tx, &rows).await?;
                 let created_events = make(tx, actor, &new).await?;
-                let errors: Vec<RowFault> = faults.iter().take(MOST_FAULTS).cloned().collect();
+                let errors = told(&faults).to_vec();
                 Created::with(&EventBatch {
                     created_count: created_events.len(),
                     skipped_count: rows.len() - new.len(),

@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, Schema};
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::parties::Parties;
 use crate::access::{Permission, Viewer};
-use crate::http::{Answer, Changes, typed};
+use crate::http::{Answer, Changes, typed_part};
 use crate::ids::{Id, or_null};
 
 /// Where a ticket stands.
@@ -133,18 +133,17 @@ impl TicketFields {
 
 /// A new ticket. It is read in parts, so that what is not the caller's to write is ignored whatever it is.
 #[derive(Debug, Deserialize)]
-pub(super) struct NewTicket(Map<String, Value>);
+pub(super) struct NewTicket(Value);
 
 impl NewTicket {
     /// What this viewer may set of it.
     pub(super) fn fields(&self, viewer: &Viewer) -> Answer<TicketFields> {
-        let body = Value::Object(self.0.clone());
         let handling = if viewer.reach(Permission::ManageTickets).is_all() {
-            typed(body.clone())?
+            typed_part(&self.0)?
         } else {
             TicketHandling::default()
         };
-        Ok(TicketFields { text: typed(body)?, handling })
+        Ok(TicketFields { text: typed_part(&self.0)?, handling })
     }
 }
 

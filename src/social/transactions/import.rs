@@ -13,7 +13,7 @@ use super::store;
 use crate::access::{Actor, may};
 use crate::app::AppState;
 use crate::files::Upload;
-use crate::http::sheet::{Cells, MOST_FAULTS, RowFault, Table, cell, refuse};
+use crate::http::sheet::{Cells, RowFault, Table, cell, refuse, told};
 use crate::http::{Answer, Created, Done, DryRun, Faults, Problem, Reason, Trial, Tried};
 use crate::ids::Id;
 use crate::social::gold::AwardFields;
@@ -98,7 +98,7 @@ fn trial(faults: &[RowFault]) -> Trial {
         detail: format!("rows[{row}].{field}: {error}"),
         facts: json!({ "row": row, "field": field }),
     };
-    Trial::of(status, faults.iter().take(MOST_FAULTS).map(reason).collect())
+    Trial::of(status, told(faults).iter().map(reason).collect())
 }
 
 /// The entries that the rows ask for, each with its place, and all that is wrong with the others.

@@ -49,12 +49,12 @@ struct Registered {
 
 impl NewUser {
     /// What this caller may set of it.
-    fn parts(&self, admin: bool) -> Answer<(Standing, Profile)> {
-        let body = serde_json::Value::Object(self.rest.clone());
+    fn parts(&mut self, admin: bool) -> Answer<(Standing, Profile)> {
+        let body = serde_json::Value::Object(std::mem::take(&mut self.rest));
         if admin {
-            return Ok((crate::http::typed(body.clone())?, crate::http::typed(body)?));
+            return Ok((crate::http::typed_part(&body)?, crate::http::typed_part(&body)?));
         }
-        let asked: Registered = crate::http::typed(body)?;
+        let asked: Registered = crate::http::typed_part(&body)?;
         let standing = Standing { email: asked.email, username: asked.username, ..Standing::default() };
         let profile = Profile { first_name: asked.first_name, last_name: asked.last_name, ..Profile::default() };
         Ok((standing, profile))
@@ -65,7 +65,7 @@ impl NewUser {
 pub(super) async fn create(
     visitor: Visitor,
     State(app): State<AppState>,
-    Posted { body, repeat }: Posted<NewUser>,
+    Posted { mut body, repeat }: Posted<NewUser>,
 ) -> Answer<Created<User>> {
     let admin = visitor.reach(Permission::ManageUsers).is_all();
     if !admin && app.config.registration != Registration::Open {

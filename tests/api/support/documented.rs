@@ -14,6 +14,11 @@ const ANYWHERE: [u16; 6] = [304, 400, 404, 405, 408, 500];
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| openapi::document(&routes()));
 
+/// The document.
+pub(crate) fn document() -> &'static Value {
+    &DOCUMENT
+}
+
 /// The validator of each answer that was asked for; none when it has no JSON.
 type Validators = HashMap<(String, String, u16), Option<Arc<Validator>>>;
 static VALIDATORS: LazyLock<Mutex<Validators>> = LazyLock::new(Mutex::default);

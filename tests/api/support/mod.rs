@@ -55,7 +55,7 @@
 pub(crate) mod app;
 mod cluster;
 pub(crate) mod corpus;
-mod documented;
+pub(crate) mod documented;
 pub(crate) mod fixtures;
 mod golden;
 pub(crate) mod people;
