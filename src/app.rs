@@ -22,7 +22,9 @@ use crate::health::Database;
 use crate::http::{self, Problem, Routes};
 use crate::metrics::Metrics;
 use crate::traces::Traces;
-use crate::{academic, advisor, audit, core, docs, enrollment, files, health, privacy, social, users, workflows};
+use crate::{
+    academic, access, advisor, audit, core, docs, enrollment, files, health, privacy, social, users, workflows,
+};
 
 /// What every handler shares; cheap to clone.
 #[derive(Clone)]
@@ -44,6 +46,8 @@ pub struct Parts {
     pub files: FileStore,
     /// Signs links to private files.
     pub links: Arc<Links>,
+    /// Seals what is kept of the bodies of repeatable requests.
+    pub bodies: aws_lc_rs::hmac::Key,
     /// Signs the cursors of lists.
     pub cursors: Arc<http::Cursors>,
     /// Whether the database answers.
@@ -83,6 +87,7 @@ impl AppState {
             files,
             links: Arc::new(Links::new(&config.secret_key)),
             cursors: Arc::new(http::Cursors::new(&config.secret_key)),
+            bodies: access::keys::derived(&config.secret_key, "bodies of repeatable requests"),
             database: Database::default(),
             metrics: Metrics::new(&routes()),
             traces: Traces::of(&config)?,

@@ -45,6 +45,7 @@ async fn sweep(app: AppState, stop: CancellationToken) {
 async fn sweep_once(app: &AppState) -> Answer<()> {
     app.files.remove_deleted(&app.db).await?;
     let mut conn = app.db.acquire().await?;
+    crate::workflows::forget_questions(&mut conn).await?;
     sqlx::query!("delete from idempotency_keys where created_at < now() - interval '24 hours'")
         .execute(&mut *conn)
         .await?;

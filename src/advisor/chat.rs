@@ -13,7 +13,7 @@ use crate::app::AppState;
 use crate::db;
 use crate::http::{Answer, Done, Faults, Posted, Problem};
 use crate::ids::Id;
-use crate::workflows::{Question, ask};
+use crate::workflows::{Question, STUDENT_ASK, ask};
 
 /// The longest question, and the longest turn before it that is looked at, in characters.
 const LONGEST: usize = 4000;
@@ -135,7 +135,7 @@ async fn ask_workflow(
         "message": message,
         "chat_history": history.iter().map(turn).collect::<Vec<Value>>(),
     });
-    let question = Question { trigger: "student.ask", event_id: person, payload: &payload, by: person };
+    let question = Question { trigger: STUDENT_ASK, event_id: person, payload: &payload, by: person };
     let Some(answer) = ask(app, &question).await? else { return Ok(None) };
     // n8n answers with the item, or with a list of them.
     let answer = answer.get(0).unwrap_or(&answer);

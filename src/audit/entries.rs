@@ -5,6 +5,7 @@ use serde_json::Value;
 use sqlx::FromRow;
 use utoipa::ToSchema;
 
+use super::details;
 use crate::access::{Actor, Viewer, may};
 use crate::http::{Filter, Kind, Listing, Ordering, Resource};
 use crate::ids::{Id, Moment};
@@ -20,7 +21,8 @@ pub(super) struct AuditEntry {
     resource_type: String,
     /// Which of these.
     resource_id: Option<Id>,
-    /// Of a change `{"changes": {field: {"before", "after"}}}`; empty when nothing more is to be said, or it was erased.
+    /// Of a change `{"changes": {field: {"before", "after"}}}`, where a long value is `{"length", "sha256"}` and a field that the
+    /// caller may not see `{"changed": true}`; empty when nothing more is to be said, or it was erased.
     #[schema(value_type = Object)]
     details: Value,
     /// Null when the server did it, or it was erased.
@@ -71,7 +73,7 @@ impl Resource for AuditEntry {
         updated_at: None,
     };
 
-    fn shown(row: Self, _: &Viewer) -> Self {
-        row
+    fn shown(row: Self, viewer: &Viewer) -> Self {
+        Self { details: details::seen(&row.resource_type, row.details, viewer), ..row }
     }
 }

@@ -4,6 +4,7 @@
 //! the log's lists are what administrators and auditors read.
 
 mod chain;
+mod details;
 mod entries;
 pub mod seal;
 mod verify;
@@ -26,7 +27,8 @@ pub fn routes() -> Routes {
         .get("/{id}/", show::<entries::AuditEntry>, "Shows an entry of the audit log.")
 }
 
-/// Writes what was done to what, with each changed field before and after.
+/// Writes what was done to what, with each changed field before and after; of long texts the length and digest, of what people
+/// say to each other the length.
 ///
 /// The two sides are what callers can write ([`crate::http::Writable::Fields`]); secrets are not among these.
 ///
@@ -55,7 +57,7 @@ pub async fn record_all(
     resource_type: &str,
     changes: &[(Id, Value, Value)],
 ) -> Answer<()> {
-    let (ids, details) = columns(changes);
+    let (ids, details) = columns(resource_type, changes);
     sqlx::query!(
         "insert into audit_log (user_id, action, resource_type, resource_id, details, ip_address, user_agent, request_id)
          select $1, $2, $3, id, details, $6::text::inet, $7, $8
@@ -85,7 +87,7 @@ pub async fn of_a_job(
     resource_type: &str,
     changes: &[(Id, Value, Value)],
 ) -> Answer<()> {
-    let (ids, details) = columns(changes);
+    let (ids, details) = columns(resource_type, changes);
     sqlx::query!(
         "insert into audit_log (action, resource_type, resource_id, details)
          select $1, $2, id, details
@@ -101,8 +103,9 @@ pub async fn of_a_job(
     Ok(())
 }
 
-fn columns(changes: &[(Id, Value, Value)]) -> (Vec<i64>, Vec<Value>) {
-    changes.iter().map(|(id, before, after)| (id.0, difference(before, after))).unzip()
+fn columns(resource_type: &str, changes: &[(Id, Value, Value)]) -> (Vec<i64>, Vec<Value>) {
+    let kept = |before, after| details::kept(resource_type, &difference(before, after));
+    changes.iter().map(|(id, before, after)| (id.0, kept(before, after))).unzip()
 }
 
 /// Writes what was done to what, with details of the writer's choice.
@@ -118,6 +121,7 @@ pub async fn note(
     resource_id: Option<Id>,
     details: &Value,
 ) -> Answer<()> {
+    let details = details::kept(resource_type, details);
     sqlx::query!(
         "insert into audit_log (user_id, action, resource_type, resource_id, details, ip_address, user_agent, request_id)
          values ($1, $2, $3, $4, $5, $6::text::inet, $7, $8)",

@@ -16,8 +16,9 @@ use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
+use crate::access::keys;
 use crate::http::Routes;
 use crate::ids::Id;
 
@@ -36,9 +37,7 @@ impl Links {
     /// With a key of its own, made from the server's secret.
     #[must_use]
     pub fn new(secret: &SecretString) -> Self {
-        let server = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
-        let key = hmac::sign(&server, b"links to private files");
-        Self(hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()))
+        Self(keys::derived(secret, "links to private files"))
     }
 
     /// The address of a private file.

@@ -19,7 +19,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::NaiveDate;
 use futures_util::TryStreamExt as _;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder, Row};
@@ -30,7 +30,7 @@ use super::listing::{Filter, Kind, Listing, Ordering};
 use super::origin::Origin;
 use super::problem::{Answer, Faults, Problem};
 use super::verbs::Resource;
-use crate::access::Viewer;
+use crate::access::{Viewer, keys};
 use crate::app::AppState;
 use crate::ids::{Id, Moment};
 
@@ -85,9 +85,7 @@ impl Cursors {
     /// With a key of its own, made from the server's secret.
     #[must_use]
     pub fn new(secret: &SecretString) -> Self {
-        let server = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
-        let key = hmac::sign(&server, b"cursors of lists");
-        Self(hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()))
+        Self(keys::derived(secret, "cursors of lists"))
     }
 
     fn sign(&self, list: &str, cursor: &[u8]) -> hmac::Tag {

@@ -22,8 +22,10 @@ static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Facts about the request that every layer and handler may need.
 #[derive(Debug, Clone)]
 pub struct Origin {
-    /// `X-Request-Id`: the client's, if it is short and plain, else a new one.
+    /// An id of ours: no two requests have the same, whatever clients send. It stands in the log and in the audit log.
     pub request_id: String,
+    /// `X-Request-Id` as the client sent it, if it is short and plain; in the log it stands beside ours.
+    pub client_id: Option<String>,
     /// The client's address; behind a trusted proxy the one that the proxy names.
     pub ip: IpAddr,
     /// `User-Agent`, cut to 255 characters.
@@ -34,6 +36,14 @@ pub struct Origin {
     pub host_is_ours: bool,
     /// Start of absolute URLs in answers, without a final slash: `PUBLIC_URL`, in dev the Host if it is allowed.
     pub base_url: Arc<str>,
+}
+
+impl Origin {
+    /// The id that answers have: what the client calls the request, or else what we do.
+    #[must_use]
+    pub fn told_id(&self) -> &str {
+        self.client_id.as_deref().unwrap_or(&self.request_id)
+    }
 }
 
 impl FromRequestParts<AppState> for Origin {
@@ -56,13 +66,14 @@ pub async fn identify(State(app): State<AppState>, mut request: Request, next: N
         .get::<ConnectInfo<SocketAddr>>()
         .map_or(IpAddr::from([127, 0, 0, 1]), |ConnectInfo(address)| address.ip());
     let headers = request.headers();
-    let request_id = headers
+    let request_id = uuid::Uuid::now_v7().simple().to_string();
+    let client_id = headers
         .get(&REQUEST_ID)
         .and_then(|value| value.to_str().ok())
         .filter(|id| {
             (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
         })
-        .map_or_else(|| uuid::Uuid::now_v7().simple().to_string(), str::to_owned);
+        .map(str::to_owned);
     let host = request
         .uri()
         .authority()
@@ -90,8 +101,9 @@ pub async fn identify(State(app): State<AppState>, mut request: Request, next: N
         is_https,
         host_is_ours: known_host,
         request_id,
+        client_id,
     };
-    let id = HeaderValue::from_str(&origin.request_id).ok();
+    let id = HeaderValue::from_str(origin.told_id()).ok();
     let traced = app.traces.as_ref().and_then(|traces| {
         let route = request.extensions().get::<MatchedPath>();
         let route = route.and_then(|route| app.metrics.requests.template(route.as_str()));
@@ -101,6 +113,7 @@ pub async fn identify(State(app): State<AppState>, mut request: Request, next: N
     let span = tracing::info_span!(
         "request",
         id = %origin.request_id,
+        client_id = origin.client_id,
         method = %request.method(),
         path = logged_path(route, request.uri().path()),
         route,

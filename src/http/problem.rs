@@ -479,7 +479,7 @@ fn shortened(text: &str, most: usize) -> String {
 
 /// The layer that gives every failed answer its body, adds the headers that belong to its status, and logs what is our fault.
 pub async fn render(request: Request, next: Next) -> Response {
-    let request_id = request.extensions().get::<Origin>().map(|origin| origin.request_id.clone()).unwrap_or_default();
+    let request_id = request.extensions().get::<Origin>().map(|origin| origin.told_id().to_owned()).unwrap_or_default();
     let response = next.run(request).await;
     if !(response.status().is_client_error() || response.status().is_server_error()) {
         return response;

@@ -3,7 +3,7 @@
 //! The key's row is claimed inside the transaction of the effect, so claim, effect and kept answer commit together or
 //! not at all: a refusal leaves the key free, and a crash leaves no key without its effect. Answers live for 24 hours.
 
-use aws_lc_rs::digest;
+use aws_lc_rs::{digest, hmac};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde_json::json;
@@ -24,6 +24,8 @@ pub struct Repeat(Option<Key>);
 struct Key {
     sent: String,
     target: String,
+    /// SHA-256. It does not leave the process: a body may carry a password, and whoever reads the table would guess it at the
+    /// speed of this hash.
     body_hash: Vec<u8>,
 }
 
@@ -88,13 +90,13 @@ impl Repeat {
                     allow(tx, Scope::new()).await?;
                     return effect(tx, Scope::new()).await;
                 };
-                let kept = key.kept_answer(tx, caller).await?;
+                let kept = key.kept_answer(app, tx, caller).await?;
                 allow(tx, Scope::new()).await?;
                 if let Some(kept) = kept {
                     return Ok(A::again(kept));
                 }
                 let answer = effect(tx, Scope::new()).await?;
-                key.keep(tx, caller, answer.bytes()).await?;
+                key.keep(app, tx, caller, answer.bytes()).await?;
                 Ok(answer)
             })
         })
@@ -110,13 +112,18 @@ impl Repeat {
     /// As [`Self::write`].
     pub async fn answered<A: Kept + Send>(&self, app: &AppState, caller: Id) -> Answer<Option<A>> {
         let Some(key) = &self.0 else { return Ok(None) };
-        let kept = db::write(&app.db, |tx, _| Box::pin(key.kept_answer(tx, caller))).await?;
+        let kept = db::write(&app.db, |tx, _| Box::pin(key.kept_answer(app, tx, caller))).await?;
         Ok(kept.map(A::again))
     }
 }
 
 impl Key {
-    async fn kept_answer(&self, tx: &mut PgConnection, caller: Id) -> Answer<Option<Vec<u8>>> {
+    /// What is stored of the body: without the server's secret nothing can be compared with it.
+    fn sealed_body(&self, app: &AppState) -> Vec<u8> {
+        hmac::sign(&app.bodies, &self.body_hash).as_ref().to_vec()
+    }
+
+    async fn kept_answer(&self, app: &AppState, tx: &mut PgConnection, caller: Id) -> Answer<Option<Vec<u8>>> {
         let name = format!("{}\n{}\n{}", caller, self.target, self.sent);
         let free =
             sqlx::query_scalar!(r#"select pg_try_advisory_xact_lock(hashtextextended($1, 7091)) as "free!""#, name)
@@ -143,7 +150,7 @@ impl Key {
         .fetch_optional(tx)
         .await?;
         match kept {
-            Some(kept) if kept.body_hash != self.body_hash => Err(Problem::new(
+            Some(kept) if kept.body_hash != self.sealed_body(app) => Err(Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency_key_reused",
                 "This Idempotency-Key was already used with another body.",
@@ -152,7 +159,7 @@ impl Key {
         }
     }
 
-    async fn keep(&self, tx: &mut PgConnection, caller: Id, body: &[u8]) -> Answer<()> {
+    async fn keep(&self, app: &AppState, tx: &mut PgConnection, caller: Id, body: &[u8]) -> Answer<()> {
         sqlx::query!(
             "insert into idempotency_keys (user_id, key, target, body_hash, status, body, created_at)
              values ($1, $2, $3, $4, 200, $5, now())
@@ -163,7 +170,7 @@ impl Key {
             caller.0,
             self.sent,
             self.target,
-            self.body_hash,
+            self.sealed_body(app),
             body
         )
         .execute(tx)

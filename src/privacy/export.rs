@@ -50,9 +50,14 @@ pub(super) async fn export(actor: Actor<may::ExportOwnData>, mut conn: Reading) 
 async fn rows_of(conn: &mut PgConnection, table: &Table, person: Id) -> sqlx::Result<Vec<Value>> {
     let secret: Vec<String> = table.secret.split_whitespace().map(str::to_owned).collect();
     // `$1` in the array's conditions is the first value bound.
-    let condition = table.shown.replace("$1", &person.to_string());
-    let mut sql = QueryBuilder::<Postgres>::new("select to_jsonb(t) - ");
-    sql.push_bind(secret).push(" from ").push(table.name).push(" t where ").push(condition);
+    let of_the_person = |sql: &str| sql.replace("$1", &person.to_string());
+    let condition = of_the_person(table.shown);
+    let mut sql = QueryBuilder::<Postgres>::new("select (to_jsonb(t) - ");
+    sql.push_bind(secret).push(")");
+    if !table.shown_as.is_empty() {
+        sql.push(" || ").push(of_the_person(table.shown_as));
+    }
+    sql.push(" from ").push(table.name).push(" t where ").push(condition);
     sql.push(" order by t.created_at desc limit ").push(MOST_ROWS + 1);
     sql.build_query_scalar().fetch_all(conn).await
 }

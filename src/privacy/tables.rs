@@ -13,6 +13,8 @@ pub struct Table {
     /// SQL: the rows that an export shows the person; empty for none. What others wrote is there as far as the person
     /// can see it over the API.
     pub shown: &'static str,
+    /// SQL: members of such a row that an export shows otherwise than they are stored, as an object; empty for none.
+    pub shown_as: &'static str,
     /// Whether anonymising deletes the person's rows.
     pub deleted: bool,
     /// What anonymising puts into columns of the person's rows, as SQL.
@@ -40,6 +42,7 @@ const TABLE: Table = Table {
     name: "",
     of: "",
     shown: "",
+    shown_as: "",
     deleted: false,
     cleared: &[],
     kept: "",
@@ -279,6 +282,9 @@ pub const TABLES: &[Table] = &[
     Table {
         name: "audit_log",
         shown: "user_id = $1",
+        // What the person wrote of others is theirs.
+        shown_as: "jsonb_build_object('details',
+                       case when resource_type = 'user' and resource_id = $1 then details else '{}' end)",
         kept: "user_id action resource_type resource_id details ip_address user_agent request_id",
         secret: "salt details_digest origin_salt origin_digest position",
         ..TABLE

@@ -27,10 +27,14 @@ pub(crate) use ask::{Question, ask};
 pub use client::Outbound;
 pub use deliver::deliver;
 pub(crate) use messages::queue;
+pub(crate) use store::forget_questions;
+
+/// What a person asks the advisor. It is between the two: see [`forget_questions`].
+pub(crate) const STUDENT_ASK: &str = "student.ask";
 
 /// What workflows can listen to.
 pub(crate) const TRIGGERS: &[&str] =
-    &["enrollment.confirmed", "attendance.marked", "event.generate", "event.refine", "student.ask"];
+    &["enrollment.confirmed", "attendance.marked", "event.generate", "event.refine", STUDENT_ASK];
 
 /// The endpoints of this domain.
 pub fn routes() -> Routes {

@@ -301,3 +301,19 @@ pub(super) async fn give_up(conn: &mut PgConnection) -> sqlx::Result<u64> {
     .await?;
     Ok(given_up.rows_affected())
 }
+
+/// Of what people asked the advisor more than a day ago, and of the answers, the log keeps the size.
+pub(crate) async fn forget_questions(conn: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update workflow_executions
+            set input_data = jsonb_build_object('bytes', octet_length(input_data::text)),
+                output_data = case when output_data is not null
+                                   then jsonb_build_object('bytes', octet_length(output_data::text)) end
+          where trigger_event = 'student.ask'
+            and input_data ? 'message'
+            and created_at < rule_now() - interval '1 day'"
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

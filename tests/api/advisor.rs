@@ -67,16 +67,44 @@ async fn a_workflow_is_asked_first() {
     assert_eq!(sent[4].json["payload"], payload);
     assert_eq!(sent[4].json["event_id"], student.id.to_string());
 
-    let log = app.staff().await.get("/api/users/n8n-logs/?trigger_event=student.ask").await;
+    let path = "/api/users/n8n-logs/?trigger_event=student.ask";
+    let log = admin.get(path).await;
     let log = log.expect(200).as_array().unwrap();
     assert_eq!(log.len(), 5);
+    assert_eq!(log[0]["input_data"], payload);
     assert_eq!((&log[0]["status"], &log[0]["triggered_by_email"]), (&json!("completed"), &json!(student.email)));
     assert_eq!((&log[0]["output_data"], &log[0]["message"]), (&json!({ "reply": "Five." }), &Value::Null));
+
+    // What a person asks is between the two: staff see that it was asked, and how much.
+    let sizes = app.staff().await.get(path).await;
+    let sizes = sizes.expect(200).as_array().unwrap();
+    assert_eq!(sizes[0]["output_data"], json!({ "bytes": r#"{"reply":"Five."}"#.len() }));
+    assert_eq!(sizes[0]["input_data"], json!({ "bytes": payload.to_string().len() }));
+    assert_eq!(sizes[0]["status"], "completed");
 
     // With the workflow gone the endpoint is asked.
     admin.patch(&format!("{WORKFLOWS}{id}/"), &json!({ "is_active": false })).await.expect(200);
     outside.answers(200, said("Six."));
     assert_eq!(ask(&student, "And now?").await.expect(200)["source"], "openai");
+}
+
+#[tokio::test]
+async fn what_a_person_asked_is_kept_for_a_day() {
+    let outside = Receiver::start().await;
+    let app = TestApp::with_background(&[OPEN]).await;
+    let admin = app.admin().await;
+    workflow(&admin, "student.ask", &outside.url("/ask")).await;
+    outside.answers(200, json!({ "reply": "Yes." }));
+    ask(&app.student().await, "My father is ill, may I hand in later?").await.expect(200);
+    run(&app.db, "update workflow_executions set created_at = created_at - interval '25 hours'").await;
+    // A server sweeps when it starts.
+    let _sweeping = app.another_server().with_background().start().await;
+    app.until("the question is gone", async || {
+        let log = admin.get("/api/users/n8n-logs/").await;
+        log.body[0]["input_data"].get("bytes").is_some() && log.body[0]["output_data"].get("bytes").is_some()
+    })
+    .await;
+    assert!(!admin.get("/api/users/n8n-logs/").await.body.to_string().contains("father"));
 }
 
 #[tokio::test]

@@ -112,7 +112,7 @@ async fn absolute_addresses_are_made_from_the_host_that_was_asked() {
 // ---- Headers ----
 
 #[tokio::test]
-async fn a_request_id_comes_back_and_stands_in_problems_and_in_the_audit_log() {
+async fn a_request_id_comes_back_and_stands_in_problems_but_in_the_audit_log_stands_one_of_ours() {
     let app = TestApp::start().await;
     let nobody = app.anonymous();
     let (one, two) = (nobody.get(COURSES).await, nobody.get(COURSES).await);
@@ -128,10 +128,16 @@ async fn a_request_id_comes_back_and_stands_in_problems_and_in_the_audit_log() {
         assert_ne!(reply.header("x-request-id"), Some(id));
     }
 
+    // Two requests can be given one id; in the log they keep apart.
     let staff = app.staff().await;
-    staff.with("X-Request-Id", "audited-1").post(COURSES, &course("RID")).await.expect(201);
-    let sql = sqlx::query_scalar!("select request_id from audit_log");
-    assert_eq!(sql.fetch_all(&app.db).await.unwrap(), ["audited-1"]);
+    let same = staff.with("X-Request-Id", "the-same");
+    same.post(COURSES, &course("RID")).await.expect(201);
+    same.post(COURSES, &course("RID2")).await.expect(201);
+    let own = staff.post(COURSES, &course("RID3")).await;
+    let sql = sqlx::query_scalar!("select request_id from audit_log order by id");
+    let ids = sql.fetch_all(&app.db).await.unwrap();
+    assert_eq!(ids[2], own.header("x-request-id").unwrap());
+    assert!(ids[0] != ids[1] && ids.iter().all(|id| id.len() == 32), "{ids:?}");
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ mod audit_chain;
 mod bounds;
 mod cli;
 mod conventions;
+mod copies;
 mod core;
 mod deploy;
 mod enrollment;

@@ -8,11 +8,12 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::store;
-use crate::access::{Actor, Viewer, may};
+use crate::access::{Actor, Permission, Viewer, may};
 use crate::app::AppState;
 use crate::audit;
 use crate::http::{Accepted, Answer, Bare, Filter, Kind, Listing, Ordering, PathId, Problem, Resource, Sight, find};
 use crate::ids::{Id, Moment};
+use crate::workflows::STUDENT_ASK;
 use crate::workflows::messages::{OutboxMessage, queue};
 
 /// How a call can stand.
@@ -36,10 +37,11 @@ pub(super) struct Execution {
     end_time: Option<Moment>,
     /// `running`, `completed` or `failed`.
     status: String,
-    /// The payload.
+    /// The payload. What a person asked the advisor is shown to who manages workflows alone, and for a day; else it is
+    /// `{"bytes"}`.
     #[schema(value_type = Object)]
     input_data: Value,
-    /// What was answered: JSON, or text as a string; null when nothing was.
+    /// What was answered: JSON, or text as a string; null when nothing was. Of an answer to a person's question the same holds.
     #[schema(value_type = Value)]
     output_data: Option<Value>,
     /// Why it failed; empty when it did not.
@@ -70,8 +72,15 @@ impl Resource for Execution {
         updated_at: None,
     };
 
-    fn shown(row: Self, _: &Viewer) -> Self {
-        row
+    fn shown(row: Self, viewer: &Viewer) -> Self {
+        if row.trigger_event != STUDENT_ASK || viewer.reach(Permission::ManageWorkflows).is_all() {
+            return row;
+        }
+        let size = |value: &Value| json!({ "bytes": value.to_string().len() });
+        let is_size = row.input_data.get("bytes").is_some();
+        let input_data = if is_size { row.input_data } else { size(&row.input_data) };
+        let output_data = row.output_data.map(|value| if is_size { value } else { size(&value) });
+        Self { input_data, output_data, ..row }
     }
 }
 

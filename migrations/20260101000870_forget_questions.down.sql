@@ -1,0 +1,1 @@
+drop index workflow_executions_questions_by_created_at;
