@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::access::Visitor;
 use crate::app::AppState;
-use crate::http::{Answer, Answers, Describe, Notes, Problem, Routes, Schemas, path_text, query_pairs};
+use crate::http::{Answer, Answers, Describe, Notes, Page, Problem, Routes, Schemas, path_text, query_pairs};
 
 /// The endpoints of this module.
 pub fn routes() -> Routes {
@@ -33,20 +33,6 @@ impl Answers for Document {
     fn describe(notes: &mut Notes, _: &mut Schemas) {
         notes.answers(200, "The document.", "application/json", Some(json!({})));
         notes.also(200, "application/yaml", json!({}));
-    }
-}
-
-struct Page(Response);
-
-impl IntoResponse for Page {
-    fn into_response(self) -> Response {
-        self.0
-    }
-}
-
-impl Answers for Page {
-    fn describe(notes: &mut Notes, _: &mut Schemas) {
-        notes.answers(200, "The page.", "text/html", Some(json!({ "type": "string" })));
     }
 }
 
@@ -141,9 +127,9 @@ fn serve(name: &str) -> Answer<Page> {
     response.headers_mut().insert(
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(
-            "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+            "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
              connect-src 'self'; font-src 'self'; frame-ancestors 'none'; base-uri 'self'; form-action 'self'",
         ),
     );
-    Ok(Page(response))
+    Ok(Page::of(response))
 }

@@ -2,7 +2,7 @@
 
 use crate::access::Actor;
 use crate::app::AppState;
-use crate::files::{Accepts, Upload, Written};
+use crate::files::{Accepts, Admitted, Upload, Written};
 use crate::http::{self, Answer, Created, Target, Writable};
 use crate::ids::Id;
 
@@ -13,9 +13,12 @@ pub(super) async fn create<R: Writable>(
     upload: &Upload,
     fields: impl Fn(Option<Id>) -> R::Fields + Send + Sync,
 ) -> Answer<Created<R::Shown>> {
-    let file = app.files.accept(upload.file("file")?, Accepts::Documents).await?;
-    let written = Written::default();
     let without = fields(None);
+    let mut conn = app.db.acquire().await?;
+    let admitted = Admitted::after(R::allowed(&mut conn, actor, Target::New(&without))).await?;
+    drop(conn);
+    let file = app.files.accept(&admitted, upload.file("file")?, Accepts::Documents).await?;
+    let written = Written::default();
     let (file, slot, fields, without) = (&file, &written, &fields, &without);
     let created = upload
         .repeat

@@ -9,6 +9,7 @@
 
 mod handlers;
 mod kinds;
+mod memory;
 mod store;
 mod upload;
 
@@ -23,7 +24,7 @@ use crate::http::Routes;
 use crate::ids::Id;
 
 pub use kinds::Accepts;
-pub use store::{Accepted, FileStore, Stored, Written};
+pub use store::{Accepted, Admitted, FileStore, Stored, Written};
 pub use upload::{Upload, UploadedFile};
 
 /// How long a signed link is valid, in seconds.

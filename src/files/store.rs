@@ -11,22 +11,50 @@ use sqlx::PgConnection;
 use tokio::sync::Semaphore;
 
 use super::kinds::{Accepts, Kind};
+use super::memory::Memory;
 use super::upload::UploadedFile;
+use crate::access::Actor;
 use crate::db::Pool;
 use crate::http::{Answer, Problem};
 use crate::ids::Id;
 
-/// The largest picture, in pixels a side.
+/// The largest picture, in pixels a side, and in all: what a good camera makes.
 const LARGEST_SIDE: u32 = 8192;
-/// The most memory that decoding a picture may take.
-const MOST_MEMORY: u64 = 256 * 1024 * 1024;
+const MOST_PIXELS: u64 = 24_000_000;
+
+/// How many times over a picture stands in memory at most: as it is read, turned, and written.
+const COPIES: u64 = 3;
+
+/// The longest side that is kept of a picture which is shown small: of a person, of an achievement.
+const SHOWN_SMALL: u32 = 1024;
 
 /// The folders under `MEDIA_ROOT`.
 #[derive(Debug, Clone)]
 pub struct FileStore {
     root: PathBuf,
-    /// Each picture that is decoded may take [`MOST_MEMORY`] and a core.
+    /// Each picture that is drawn anew takes a core.
     redraws: Arc<Semaphore>,
+    pub(super) memory: Memory,
+}
+
+/// Shows that the sender may put a file there, before a byte of it is looked at. What is written is decided on again, under
+/// its locks.
+#[derive(Debug)]
+pub struct Admitted(());
+
+impl Admitted {
+    /// If this check passes.
+    ///
+    /// # Errors
+    /// What the check refuses with.
+    pub async fn after<T>(check: impl Future<Output = Answer<T>>) -> Answer<Self> {
+        check.await.map(|_| Self(()))
+    }
+
+    /// For what is the caller's own, where having called at all is access enough.
+    pub fn for_oneself<P>(_: &Actor<P>) -> Self {
+        Self(())
+    }
 }
 
 /// An upload that is taken, as it will lie on the disk.
@@ -95,7 +123,7 @@ impl FileStore {
     #[must_use]
     pub fn new(root: &Path) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, |all| (all.get() / 2).max(1));
-        Self { root: root.to_owned(), redraws: Arc::new(Semaphore::new(cores)) }
+        Self { root: root.to_owned(), redraws: Arc::new(Semaphore::new(cores)), memory: Memory::new() }
     }
 
     /// Makes the folders.
@@ -120,8 +148,8 @@ impl FileStore {
     /// rides along in it stays behind.
     ///
     /// # Errors
-    /// 400 on the field when the type is not taken here.
-    pub async fn accept(&self, file: &UploadedFile, accepts: Accepts) -> Answer<Accepted> {
+    /// 400 on the field when the type is not taken here, or a picture is too large; 503 when too many are worked on.
+    pub async fn accept(&self, _: &Admitted, file: &UploadedFile, accepts: Accepts) -> Answer<Accepted> {
         let refuse = |says: String| Problem::invalid(file.field.clone(), says);
         let Some(kind) = accepts.kind_of(&file.bytes) else {
             return Err(refuse(format!("This type of file is not accepted. Send {}.", accepts.says())));
@@ -131,10 +159,22 @@ impl FileStore {
         let Some((read, write)) = format_of(kind) else {
             return Ok(Accepted { original_name, bytes, media_type: kind.media_type, ending: kind.ending });
         };
+        let (wide, high, decoded) = size_of(&bytes, read).map_err(|_| refuse(NO_PICTURE.to_owned()))?;
+        let pixels = u64::from(wide) * u64::from(high);
+        let takes = decoded.saturating_mul(COPIES);
+        if wide.max(high) > LARGEST_SIDE || pixels > MOST_PIXELS || takes > Memory::largest_picture() {
+            return Err(refuse(format!(
+                "This picture is too large: {wide} × {high} pixels. At most {LARGEST_SIDE} a side are taken, and {} million in \
+                 all; fewer with transparency or more than 8 bits a colour.",
+                MOST_PIXELS / 1_000_000
+            )));
+        }
+        let share = self.memory.for_picture(takes).await?;
         let turn = self.redraws.clone().acquire_owned().await.map_err(Problem::internal)?;
+        let small = accepts == Accepts::Images;
         let redrawn = tokio::task::spawn_blocking(move || {
-            let redrawn = redraw(&bytes, read, write);
-            drop(turn);
+            let redrawn = redraw(&bytes, read, write, small);
+            drop((turn, share));
             redrawn
         });
         let bytes = redrawn.await.map_err(Problem::internal)?.map_err(refuse)?.into();
@@ -262,20 +302,28 @@ fn format_of(kind: Kind) -> Option<(ImageFormat, ImageFormat)> {
     })
 }
 
-fn redraw(bytes: &[u8], read: ImageFormat, write: ImageFormat) -> Result<Vec<u8>, String> {
-    let picture = decode(bytes, read)
-        .map_err(|_| format!("This is not a whole picture, or one of more than {LARGEST_SIDE} pixels a side."))?;
+const NO_PICTURE: &str = "This is not a whole picture.";
+
+fn redraw(bytes: &[u8], read: ImageFormat, write: ImageFormat, small: bool) -> Result<Vec<u8>, String> {
+    let picture = decode(bytes, read, small).map_err(|_| NO_PICTURE.to_owned())?;
     let mut out = Cursor::new(Vec::new());
     picture.write_to(&mut out, write).map_err(|_| "This picture cannot be stored.".to_owned())?;
     Ok(out.into_inner())
 }
 
-/// Upright: the note which way a camera was held does not survive.
-fn decode(bytes: &[u8], format: ImageFormat) -> image::ImageResult<DynamicImage> {
+/// A picture's width, height and bytes in memory, by its head.
+fn size_of(bytes: &[u8], format: ImageFormat) -> image::ImageResult<(u32, u32, u64)> {
+    let decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder()?;
+    let (wide, high) = decoder.dimensions();
+    Ok((wide, high, decoder.total_bytes()))
+}
+
+/// Upright: the note which way a camera was held does not survive. What is shown small is made small before it is turned.
+fn decode(bytes: &[u8], format: ImageFormat, small: bool) -> image::ImageResult<DynamicImage> {
     let mut limits = Limits::default();
     limits.max_image_width = Some(LARGEST_SIDE);
     limits.max_image_height = Some(LARGEST_SIDE);
-    limits.max_alloc = Some(MOST_MEMORY);
+    limits.max_alloc = Some(Memory::largest_picture());
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits.clone());
     let mut decoder = reader.into_decoder()?;
@@ -283,6 +331,9 @@ fn decode(bytes: &[u8], format: ImageFormat) -> image::ImageResult<DynamicImage>
     decoder.set_limits(limits)?;
     let orientation = decoder.orientation()?;
     let mut picture = DynamicImage::from_decoder(decoder)?;
+    if small && picture.width().max(picture.height()) > SHOWN_SMALL {
+        picture = picture.thumbnail(SHOWN_SMALL, SHOWN_SMALL);
+    }
     picture.apply_orientation(orientation);
     Ok(picture)
 }

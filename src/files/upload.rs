@@ -1,13 +1,16 @@
 //! Multipart bodies.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::multipart::{Multipart, MultipartError};
 use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use axum::http::{StatusCode, header};
 use serde_json::json;
+use tokio_util::bytes::BytesMut;
 
+use super::memory::Share;
 use crate::app::AppState;
 use crate::http::{Answer, Describe, Notes, Problem, Repeat, Schemas, too_large};
 
@@ -31,6 +34,16 @@ pub struct UploadedFile {
     pub name: String,
     /// The bytes.
     pub bytes: Bytes,
+    /// Their share of what bodies may hold.
+    #[allow(dead_code, reason = "held for its drop")]
+    share: Arc<Option<Share>>,
+}
+
+impl UploadedFile {
+    /// A file that did not come over the wire.
+    pub fn new(field: &str, name: &str, bytes: impl Into<Bytes>) -> Self {
+        Self { field: field.to_owned(), name: name.to_owned(), bytes: bytes.into(), share: Arc::default() }
+    }
 }
 
 /// The most text fields in one body.
@@ -69,13 +82,18 @@ impl FromRequest<AppState> for Upload {
             .map_err(|_| Problem::malformed("The multipart body has no boundary."))?;
         let mut upload = Self { file: None, fields: BTreeMap::new(), repeat: Repeat::default() };
         let mut whole = Vec::new();
-        while let Some(part) = parts.next_field().await.map_err(broken)? {
+        while let Some(mut part) = parts.next_field().await.map_err(broken)? {
             let field = part.name().unwrap_or_default().to_owned();
             let name = part.file_name().map(str::to_owned);
-            let bytes = part.bytes().await.map_err(broken)?;
-            if name.is_some() && bytes.len() > largest_file {
-                return Err(too_large());
+            let (mut share, mut bytes) = (None, BytesMut::new());
+            while let Some(chunk) = part.chunk().await.map_err(broken)? {
+                if name.is_some() && bytes.len() + chunk.len() > largest_file {
+                    return Err(too_large());
+                }
+                app.files.memory.for_body(&mut share, chunk.len()).await?;
+                bytes.extend_from_slice(&chunk);
             }
+            let bytes = bytes.freeze();
             if field.contains('\0') || name.as_ref().is_some_and(|name| name.contains('\0')) {
                 return Err(Problem::invalid(field.replace('\0', ""), "Null characters are not allowed."));
             }
@@ -85,7 +103,9 @@ impl FromRequest<AppState> for Upload {
                 Some(_) if upload.file.is_some() => {
                     return Err(Problem::invalid(field, "Only one file can be sent at a time."));
                 }
-                Some(name) => upload.file = Some(UploadedFile { field, name: plain_name(&name), bytes }),
+                Some(name) => {
+                    upload.file = Some(UploadedFile { field, name: plain_name(&name), bytes, share: Arc::new(share) })
+                }
                 None => {
                     if upload.fields.len() == MOST_FIELDS {
                         return Err(Problem::malformed("The body has too many fields."));
@@ -140,6 +160,7 @@ impl Describe for Upload {
         notes.refuses(400, "Malformed or invalid; `errors` names every field.");
         notes.refuses(413, "The file is too large.");
         notes.refuses(415, "The body is not multipart/form-data.");
+        notes.refuses(503, "Too many files are being worked on; see Retry-After.");
         Repeat::describe(notes, schemas);
     }
 }

@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use chrono::Utc;
+use image::{DynamicImage, ImageFormat};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::{Value, json};
 use swincms::access::tokens::Kind;
@@ -14,6 +15,7 @@ use swincms::access::tokens::Kind;
 use crate::cli::swincms;
 use crate::log::Server;
 use crate::support::TestApp;
+use crate::support::corpus::{jpeg_with, multipart, picture};
 use crate::support::documented::document;
 
 /// A body that every endpoint for JSON reads.
@@ -336,6 +338,49 @@ async fn a_file_with_a_fault_in_every_row_is_refused_in_few_words() {
     let reply = staff.post("/api/core/events/batch-create-webhook/", &batch).await;
     assert_eq!(reply.expect(201)["error_count"], 20_000);
     assert!(reply.bytes.len() < LARGEST_REFUSAL, "{} bytes", reply.bytes.len());
+}
+
+/// The largest pictures that are taken, held sideways, and such as are too large.
+fn large_pictures() -> Vec<(&'static str, Vec<u8>, u16)> {
+    let exif = [b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0".as_slice()].concat();
+    let plain = |format: ImageFormat, picture: DynamicImage| {
+        let mut out = std::io::Cursor::new(Vec::new());
+        picture.write_to(&mut out, format).unwrap();
+        out.into_inner()
+    };
+    vec![
+        ("JPEG of 24 million pixels, sideways", jpeg_with(0xE1, &exif, 6000, 4000), 200),
+        (
+            "PNG of 19 million pixels with transparency",
+            plain(ImageFormat::Png, DynamicImage::new_rgba8(4400, 4400)),
+            200,
+        ),
+        (
+            "WebP of 19 million pixels with transparency",
+            plain(ImageFormat::WebP, DynamicImage::new_rgba8(4400, 4400)),
+            200,
+        ),
+        ("JPEG of 25 million pixels", picture(ImageFormat::Jpeg, 5000, 5001), 400),
+        ("PNG with 16 bits a colour", plain(ImageFormat::Png, DynamicImage::new_rgba16(4400, 4400)), 400),
+    ]
+}
+
+#[tokio::test]
+async fn large_pictures_at_once_are_served_or_refused_within_the_memory_there_is() {
+    let bounded = Bounded::start().await;
+    let pictures = large_pictures();
+    let all = pictures.iter().chain(pictures.iter()).map(|(what, bytes, status)| {
+        let body = multipart(&[("name=\"file\"; filename=\"a\"", bytes.as_slice())]);
+        let sent = bounded.send(true, "POST", "/api/core/media/", Some(("multipart/form-data; boundary=limit", body)));
+        async move {
+            let came = sent.await;
+            let is_fine = came.status == 503 || came.status == if *status == 200 { 201 } else { *status };
+            assert!(is_fine, "{what}: {} {}", came.status, came.says);
+        }
+    });
+    futures_util::future::join_all(all).await;
+    let peak = bounded.memory("VmHWM");
+    assert!(peak < 480 * 1024, "{peak} KiB");
 }
 
 #[tokio::test]

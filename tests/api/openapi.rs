@@ -153,6 +153,7 @@ async fn the_page_works_without_any_other_server() {
         assert_eq!(reply.header("content-type"), Some("text/html"));
         // A browser would refuse whatever this test has overlooked.
         let policy = reply.header("content-security-policy").unwrap();
+        assert!(policy.contains("; script-src 'self'; "), "a script of somebody else's could run: {policy}");
         for directive in policy.split(';').map(str::trim) {
             let from = directive.split_whitespace().skip(1);
             let own = |source: &str| matches!(source, "'none'" | "'self'" | "'unsafe-inline'" | "data:");

@@ -358,3 +358,78 @@ async fn no_route_takes_a_file_that_is_not_tested_here() {
     let tested: BTreeSet<String> = tested.iter().chain(&IMPORTS).map(|path| format!("post {path}")).collect();
     assert_eq!(found, tested);
 }
+
+#[tokio::test]
+async fn a_file_is_not_looked_at_for_somebody_who_may_not_put_it_there() {
+    let app = TestApp::start().await;
+    let (student, other, convenor) = (app.student().await, app.student().await, app.person("unit_convenor").await);
+    let ticket = other.post("/api/core/tickets/", &json!({ "title": "Mine" })).await.expect(201)["id"].clone();
+    let application = new_application(&app, &other, new_scholarship(&app).await).await;
+    let unit = app.unit().await;
+    // Whoever looked would say that it is no whole picture.
+    let broken = &png()[..60];
+    let send = async |person: &Person, path: &str| {
+        let unit = unit.to_string();
+        let parts = [
+            ("name=\"title\"", b"Title".as_slice()),
+            ("name=\"unit\"", unit.as_bytes()),
+            ("name=\"file\"; filename=\"a.png\"", broken),
+        ];
+        person.send(Method::POST, path, FORM, multipart(&parts)).await.status.as_u16()
+    };
+    for (person, path, status) in [
+        (&student, format!("/api/core/tickets/{ticket}/files/"), 404),
+        (&student, "/api/core/tickets/999/files/".to_owned(), 404),
+        (&student, format!("/api/users/scholarship-applications/{application}/documents/"), 404),
+        (&student, "/api/core/media/".to_owned(), 403),
+        (&student, "/api/academic/unit-resources/".to_owned(), 403),
+        (&convenor, "/api/academic/unit-resources/".to_owned(), 403),
+        (&student, "/api/social/achievements/1/badge_image/".to_owned(), 403),
+        (&app.staff().await, "/api/social/achievements/999/badge_image/".to_owned(), 404),
+        (&other, format!("/api/core/tickets/{ticket}/files/"), 400),
+    ] {
+        assert_eq!(send(person, &path).await, status, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_picture_of_too_many_pixels_is_refused_by_its_head_in_words_that_help() {
+    let app = TestApp::start().await;
+    let student = app.student().await;
+    // 8000 × 8000, and none of them is there.
+    let mut head = png();
+    head[16..24].copy_from_slice(&[0, 0, 0x1f, 0x40, 0, 0, 0x1f, 0x40]);
+    let crc = crc32(&head[12..29]);
+    head[29..33].copy_from_slice(&crc.to_be_bytes());
+    let body = multipart(&[("name=\"file\"; filename=\"a.png\"", head.as_slice())]);
+    let reply = student.send(Method::POST, PICTURE.path, FORM, body).await;
+    assert_eq!(
+        reply.errors("file"),
+        [
+            "This picture is too large: 8000 × 8000 pixels. At most 8192 a side are taken, and 24 million in all; fewer with \
+          transparency or more than 8 bits a colour."
+        ],
+        "{}",
+        reply.body
+    );
+}
+
+/// As PNG has it.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0_u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ if crc & 1 == 1 { 0xEDB8_8320 } else { 0 })
+    })
+}
+
+#[tokio::test]
+async fn a_persons_picture_is_made_small_and_upright() {
+    let app = TestApp::start().await;
+    let student = app.student().await;
+    let exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    let sideways = crate::support::corpus::jpeg_with(0xE1, exif, 2000, 1000);
+    let body = multipart(&[("name=\"file\"; filename=\"a.jpg\"", sideways.as_slice())]);
+    let reply = student.send(Method::POST, PICTURE.path, FORM, body).await;
+    let (_, served) = PICTURE.fetch(&app, &reply).await;
+    let picture = image::load_from_memory(&served.bytes).unwrap();
+    assert_eq!((picture.width(), picture.height()), (512, 1024));
+}

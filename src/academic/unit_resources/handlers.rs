@@ -11,7 +11,7 @@ use super::store;
 use crate::academic::units::{self, Unit};
 use crate::access::{Actor, Permission, Viewer, may};
 use crate::app::AppState;
-use crate::files::{Accepts, Written};
+use crate::files::{Accepts, Admitted, Written};
 use crate::http::{self, Answer, Created, Faults, Filter, Kind, Listing, Ordering, Resource, Target, Writable};
 use crate::ids::{Id, Moment, or_null};
 
@@ -211,7 +211,12 @@ pub(super) async fn create(
     NewResource { fields, file, repeat }: NewResource,
 ) -> Answer<Created<UnitResource>> {
     let file = match &file {
-        Some(file) => Some(app.files.accept(file, Accepts::Documents).await?),
+        Some(file) => {
+            let mut conn = app.db.acquire().await?;
+            let admitted = Admitted::after(UnitResource::allowed(&mut conn, &actor, Target::New(&fields))).await?;
+            drop(conn);
+            Some(app.files.accept(&admitted, file, Accepts::Documents).await?)
+        }
         None => None,
     };
     let written = Written::default();

@@ -9,7 +9,7 @@ use super::{notices, store};
 use crate::access::{Actor, may};
 use crate::app::AppState;
 use crate::audit;
-use crate::files::{Accepts, Upload, Written};
+use crate::files::{Accepts, Admitted, Upload, Written};
 use crate::http::{Answer, Created, PathId, Problem, Resource, Sight, Target, Writable, find};
 use crate::ids::Id;
 
@@ -23,7 +23,10 @@ pub(super) async fn add(
     PathId(id): PathId,
     upload: Upload,
 ) -> Answer<Created<TicketFile>> {
-    let file = app.files.accept(upload.file("file")?, Accepts::Documents).await?;
+    let mut conn = app.db.acquire().await?;
+    let admitted = Admitted::after(room_in(&mut conn, &actor, id)).await?;
+    drop(conn);
+    let file = app.files.accept(&admitted, upload.file("file")?, Accepts::Documents).await?;
     let written = Written::default();
     let (app, actor, file, slot) = (&app, &actor, &file, &written);
     let created = upload
@@ -35,10 +38,7 @@ pub(super) async fn add(
             |tx, _| {
                 Box::pin(async move {
                     store::lock(tx, id).await?;
-                    let row = writable(tx, actor, id).await?;
-                    if row.files.len() >= MOST {
-                        return Err(Problem::conflict("too_many_files", format!("A ticket has at most {MOST} files.")));
-                    }
+                    let row = room_in(tx, actor, id).await?;
                     let stored = app.files.put(tx, actor.id(), file, false).await?;
                     let added: FileRow = store::add_file(tx, actor.id(), id, stored.id).await?;
                     slot.hold(stored);
@@ -52,6 +52,15 @@ pub(super) async fn add(
         .await?;
     written.keep();
     Ok(created)
+}
+
+/// The ticket, if the actor may write to it and it has room for a file.
+async fn room_in(tx: &mut PgConnection, actor: &Actor<may::WriteTickets>, id: Id) -> Answer<TicketRow> {
+    let row = writable(tx, actor, id).await?;
+    if row.files.len() >= MOST {
+        return Err(Problem::conflict("too_many_files", format!("A ticket has at most {MOST} files.")));
+    }
+    Ok(row)
 }
 
 async fn writable(tx: &mut PgConnection, actor: &Actor<may::WriteTickets>, id: Id) -> Answer<TicketRow> {

@@ -10,7 +10,7 @@ use super::store;
 use crate::access::{Actor, may};
 use crate::app::AppState;
 use crate::audit;
-use crate::files::{Accepts, Upload};
+use crate::files::{Accepts, Admitted, Upload};
 use crate::http::{Answer, Done, PathId, Resource as _, Sight, find, lock};
 
 /// `POST /{id}/badge_image/`
@@ -20,7 +20,10 @@ pub(super) async fn set(
     PathId(id): PathId,
     upload: Upload,
 ) -> Answer<Done<Achievement>> {
-    let file = app.files.accept(upload.file("file")?, Accepts::Images).await?;
+    let mut conn = app.db.acquire().await?;
+    let admitted = Admitted::after(find::<Achievement>(&mut conn, &actor, id, Sight::Visible)).await?;
+    drop(conn);
+    let file = app.files.accept(&admitted, upload.file("file")?, Accepts::Images).await?;
     // The bytes stay only when their row does; the picture before goes only then.
     let kept = Mutex::new(None);
     let (actor, state, file, slot) = (&actor, &app, &file, &kept);

@@ -16,7 +16,7 @@ use crate::access::{Actor, Permission, UserType, may, passwords};
 use crate::app::AppState;
 use crate::audit;
 use crate::db::{self, Reading};
-use crate::files::{Accepts, Upload};
+use crate::files::{Accepts, Admitted, Upload};
 use crate::http::{
     Answer, Asked, Bare, Changes, Done, Faults, Filter, IfMatch, Json, Kind, Listed, NoContent, PathId, Problem,
     Resource, Shown, Sight, find,
@@ -323,7 +323,7 @@ pub(super) async fn profile_image(
     State(app): State<AppState>,
     upload: Upload,
 ) -> Answer<Done<User>> {
-    let file = app.files.accept(upload.file("file")?, Accepts::Images).await?;
+    let file = app.files.accept(&Admitted::for_oneself(&actor), upload.file("file")?, Accepts::Images).await?;
     // The bytes stay only when their row does; the picture before goes only then.
     let kept = std::sync::Mutex::new(Vec::new());
     let (actor, state, file, keep) = (&actor, &app, &file, &kept);

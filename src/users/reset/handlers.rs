@@ -1,8 +1,6 @@
 //! Asking for a link, and using it.
 
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -11,7 +9,7 @@ use super::store;
 use crate::access::throttle::{self, Bucket};
 use crate::access::{Public, passwords, tokens};
 use crate::app::AppState;
-use crate::http::{Accepted, Answer, Answers, Faults, Json, NoContent, Notes, Origin, Problem, Schemas};
+use crate::http::{Accepted, Answer, Faults, Json, NoContent, Origin, Page, Problem};
 use crate::users::{accounts, sessions};
 use crate::{audit, db};
 
@@ -97,35 +95,7 @@ pub(super) async fn confirm(
     .await
 }
 
-/// A page of ours.
-pub(super) struct Page(Response);
-
-impl IntoResponse for Page {
-    fn into_response(self) -> Response {
-        self.0
-    }
-}
-
-impl Answers for Page {
-    fn describe(notes: &mut Notes, _: &mut Schemas) {
-        notes.answers(200, "The page.", "text/html", Some(json!({ "type": "string" })));
-    }
-}
-
 /// `GET /reset/` and `GET /reset/{token}`: the page takes the token from its own address.
 pub(super) async fn page(_: Public) -> Answer<Page> {
-    let mut response =
-        ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], include_str!("page.html")).into_response();
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(
-            "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
-             frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-        ),
-    );
-    // The address holds the token: it goes to nobody, and no cache keeps it.
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(Page(response))
+    Page::secret(include_str!("page.html"))
 }

@@ -4,12 +4,12 @@ use axum::extract::State;
 use serde_json::json;
 use sqlx::PgConnection;
 
-use super::handlers::{Application, ApplicationRow, Document};
+use super::handlers::{Application, Document};
 use super::store;
 use crate::access::{Actor, may};
 use crate::app::AppState;
 use crate::audit;
-use crate::files::{Accepts, Upload, Written};
+use crate::files::{Accepts, Admitted, Upload, Written};
 use crate::http::{Answer, Created, PathId, Problem, Resource, Sight, find};
 use crate::ids::Id;
 
@@ -23,7 +23,10 @@ pub(super) async fn add(
     PathId(id): PathId,
     upload: Upload,
 ) -> Answer<Created<Document>> {
-    let file = app.files.accept(upload.file("file")?, Accepts::Documents).await?;
+    let mut conn = app.db.acquire().await?;
+    let admitted = Admitted::after(room_in(&mut conn, &actor, id)).await?;
+    drop(conn);
+    let file = app.files.accept(&admitted, upload.file("file")?, Accepts::Documents).await?;
     let written = Written::default();
     let (app, actor, file, slot) = (&app, &actor, &file, &written);
     let created = upload
@@ -35,11 +38,7 @@ pub(super) async fn add(
             |tx, _| {
                 Box::pin(async move {
                     store::lock(tx, id).await?;
-                    let row = pending(tx, actor, id).await?;
-                    if row.documents.len() >= MOST {
-                        let says = format!("An application has at most {MOST} documents.");
-                        return Err(Problem::conflict("too_many_files", says));
-                    }
+                    room_in(tx, actor, id).await?;
                     let stored = app.files.put(tx, actor.id(), file, false).await?;
                     let added = store::add_document(tx, actor.id(), id, stored.id).await?;
                     slot.hold(stored);
@@ -54,8 +53,13 @@ pub(super) async fn add(
     Ok(created)
 }
 
-async fn pending(tx: &mut PgConnection, actor: &Actor<may::ApplyForScholarships>, id: Id) -> Answer<ApplicationRow> {
+/// Refuses unless the application is the actor's, undecided, and has room for a document.
+async fn room_in(tx: &mut PgConnection, actor: &Actor<may::ApplyForScholarships>, id: Id) -> Answer<()> {
     let row = find::<Application>(tx, actor, id, Sight::Visible).await?;
     row.refuse_unless_own_and_pending(actor)?;
-    Ok(row)
+    if row.documents.len() >= MOST {
+        let says = format!("An application has at most {MOST} documents.");
+        return Err(Problem::conflict("too_many_files", says));
+    }
+    Ok(())
 }

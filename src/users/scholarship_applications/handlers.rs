@@ -10,7 +10,7 @@ use super::body::NewApplication;
 use super::store;
 use crate::access::{Actor, Permission, UserType, Viewer, may};
 use crate::app::AppState;
-use crate::files::{Accepts, Written};
+use crate::files::{Accepts, Admitted, Written};
 use crate::http::{
     self, Answer, Created, Faults, Filter, Kind, Listing, Ordering, Problem, Refusal, Resource, Target, Writable,
 };
@@ -241,7 +241,12 @@ pub(super) async fn create(
     NewApplication { fields, file, repeat }: NewApplication,
 ) -> Answer<Created<Application>> {
     let file = match &file {
-        Some(file) => Some(app.files.accept(file, Accepts::Documents).await?),
+        Some(file) => {
+            let mut conn = app.db.acquire().await?;
+            let admitted = Admitted::after(Application::allowed(&mut conn, &actor, Target::New(&fields))).await?;
+            drop(conn);
+            Some(app.files.accept(&admitted, file, Accepts::Documents).await?)
+        }
         None => None,
     };
     let written = Written::default();
