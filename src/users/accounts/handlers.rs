@@ -293,16 +293,18 @@ pub(super) async fn change_password(
     let owner = store::owner(&mut *app.db.acquire().await?, actor.id()).await?;
     let mut faults = Faults::default();
     faults.unless(!sent.current_password.is_empty(), "current_password", "This field is required.");
-    passwords::check(&mut faults, "new_password", &sent.new_password, &owner.about());
+    passwords::check_rules(&mut faults, "new_password", &sent.new_password, &owner.about());
     faults.check()?;
 
     // Whoever holds a stolen token guesses here no faster than at the door.
-    let place = app.hasher.place()?;
-    let attempt = Attempt::new(&format!("#{}", actor.id()), actor.origin.ip, true);
-    if !throttle::guess(&app, &attempt, place, sent.current_password, Some(owner.password_hash)).await? {
+    let line = app.hasher.line(actor.origin.ip)?;
+    let account = format!("#{}", actor.id());
+    let attempt = Attempt::new(&account, actor.origin.ip, true);
+    if !throttle::guess(&app, &attempt, line, sent.current_password, Some(owner.password_hash)).await? {
         return Err(Problem::invalid("current_password", "This is not your current password."));
     }
-    let hash = app.hasher.hash(sent.new_password).await?;
+    let place = app.hasher.line(actor.origin.ip)?.place(Some(&account)).await?;
+    let hash = app.hasher.hash_new(place, "new_password", sent.new_password).await?;
     let (actor, hash) = (&actor, hash.as_str());
     db::write(&app.db, |tx, _| {
         Box::pin(async move {

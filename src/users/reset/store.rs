@@ -4,19 +4,48 @@ use sqlx::{PgConnection, PgExecutor};
 
 use crate::ids::Id;
 
-/// Queues a mail, or a row that is never sent when no active account has this address or too many were asked for.
-pub(super) async fn queue(tx: &mut PgConnection, email: &str, allowed: bool) -> sqlx::Result<Option<Id>> {
+/// The active account of an address.
+pub(super) async fn account(tx: &mut PgConnection, email: &str) -> sqlx::Result<Option<Id>> {
     sqlx::query_scalar!(
-        r#"insert into mail_outbox (template, recipient, user_id, state)
-           select 'password_reset', coalesce(u.email, $1), u.id, case when u.id is not null and $2 then 'queued' else 'skipped' end
-             from (select) asked
-             left join users u on lower(u.email) = lower($1) and u.is_active
-           returning user_id as "user_id: Id""#,
-        email,
-        allowed
+        r#"select id as "id: Id"
+             from users
+            where lower(email) = lower($1)
+              and is_active"#,
+        email
     )
-    .fetch_one(tx)
+    .fetch_optional(tx)
     .await
+}
+
+/// Queues a mail to an account, or a row that is taken back again.
+pub(super) async fn queue(tx: &mut PgConnection, user: Option<Id>, email: &str) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into mail_outbox (template, recipient, user_id)
+         select 'password_reset', coalesce(u.email, $2), u.id
+           from (select) asked
+           left join users u on u.id = $1",
+        user.map(|id| id.0),
+        email
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Begins what [`end`] may take back.
+pub(super) async fn begin(tx: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query!("savepoint asked").execute(tx).await?;
+    Ok(())
+}
+
+/// Keeps what was written since [`begin`], or takes it back: a statement either way, and the transaction goes on.
+pub(super) async fn end(tx: &mut PgConnection, keep: bool) -> sqlx::Result<()> {
+    if keep {
+        sqlx::query!("release savepoint asked").execute(tx).await?;
+    } else {
+        sqlx::query!("rollback to savepoint asked").execute(tx).await?;
+    }
+    Ok(())
 }
 
 /// Whose token this is, while it is good.

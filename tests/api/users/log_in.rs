@@ -480,10 +480,7 @@ async fn a_hash_that_asks_for_absurd_work_or_is_none_lets_nobody_in() {
 async fn a_full_hash_queue_is_503_for_everyone_and_uses_up_no_attempt() {
     let app = TestApp::start().await;
     let ann = app.student().await;
-    let mut places = Vec::new();
-    while let Ok(place) = app.state.hasher.place() {
-        places.push(place);
-    }
+    let places = app.all_places().await;
     for name in [ann.email.as_str(), "nobody@example.edu"] {
         for _ in 0..12 {
             let reply = wrong(&app.anonymous(), name).await;
@@ -492,7 +489,7 @@ async fn a_full_hash_queue_is_503_for_everyone_and_uses_up_no_attempt() {
     }
     let sql = sqlx::query_scalar!(r#"select count(*) as "count!" from throttle_buckets"#);
     assert_eq!(sql.fetch_one(&app.db).await.unwrap(), 0);
-    places.clear();
+    drop(places);
     ann.log_in().await;
 }
 
