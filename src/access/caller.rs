@@ -16,9 +16,10 @@ use secrecy::ExposeSecret as _;
 use sqlx::PgConnection;
 
 use super::permission::{Grants, Need, Permission, Reach, UserType};
+use super::throttle::{self, Bucket};
 use crate::app::AppState;
 use crate::db::Lent;
-use crate::http::{Answer, Notes, Origin, Problem};
+use crate::http::{Answer, Cost, Notes, Origin, Problem};
 use crate::ids::Id;
 
 /// The first argument of every handler.
@@ -41,6 +42,8 @@ pub struct Caller {
     /// The course on the caller's student profile.
     pub course: Option<Id>,
     grants: Grants,
+    /// How many times `PERSON_WRITES_AT_ONCE` the person may write; none is bounded by it who works for the university.
+    writes: Option<u32>,
 }
 
 /// Whoever looks: the caller if there is one, where the request comes from, and how files are linked.
@@ -155,6 +158,12 @@ impl FromRequestParts<AppState> for Visitor {
             Some(token) => {
                 let mut session = app.db.acquire().await?;
                 let caller = known(app, &mut session, &token).await?;
+                if let (Some(times), cost) = (caller.writes, cost_of(head))
+                    && cost > 0.0
+                {
+                    let bucket = Bucket::of_writes(caller.id, times, &app.config);
+                    throttle::charge_write(&mut session, &bucket, cost).await?;
+                }
                 // A read goes on with the same session. Before a body is read it must not be held.
                 if matches!(head.method, Method::GET | Method::HEAD) {
                     head.extensions.insert(Lent::new(session));
@@ -306,6 +315,15 @@ impl<P: Need> FromRequestParts<AppState> for Actor<P> {
     }
 }
 
+/// What a request costs of what its caller may write. Whoever can be called is counted here, and nowhere else, so that a
+/// route that is added is counted too.
+fn cost_of(head: &Parts) -> f64 {
+    if head.method.is_safe() {
+        return 0.0;
+    }
+    head.extensions.get::<Cost>().map_or(1.0, |Cost(cost)| *cost)
+}
+
 fn bearer(head: &Parts) -> Answer<Option<String>> {
     let mut values = head.headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
@@ -389,5 +407,10 @@ async fn known(app: &AppState, conn: &mut PgConnection, token: &str) -> Answer<C
     for spelt in &found.granted {
         grants.add_named(spelt);
     }
-    Ok(Caller { id: claims.user_id, session: claims.session, user_type: found.user_type, course: found.course, grants })
+    // A role is given to whoever has work to do, such as a tutor; that is more than people do for themselves.
+    let for_oneself = matches!(found.user_type, UserType::Student | UserType::Parent);
+    let times = if found.granted.is_empty() { 1 } else { 10 };
+    let writes = (for_oneself && !found.is_staff && !found.is_superuser).then_some(times);
+    let (id, session) = (claims.user_id, claims.session);
+    Ok(Caller { id, session, user_type: found.user_type, course: found.course, grants, writes })
 }

@@ -30,7 +30,7 @@ pub use origin::{Origin, identify, refuse_foreign_hosts};
 pub use own_task::own_task;
 pub use problem::{Answer, Faults, Problem, Refusal, render};
 pub use repeat::Repeat;
-pub use routes::{Route, Routes, nothing_here, wrong_method};
+pub use routes::{Cost, Route, Routes, nothing_here, wrong_method};
 pub use verbs::{
     Audited, Resource, Sight, Target, Writable, change, create, find, insert, list, remove, replace, restore, show,
 };

@@ -1,0 +1,173 @@
+//! What one person, or one address, can make many rows of: all of it is counted.
+
+use std::collections::BTreeSet;
+
+use axum::http::Method;
+use serde_json::json;
+use swincms::access::{Grants, Permission, UserType};
+use swincms::app::routes;
+use swincms::http::Route;
+
+use crate::support::{Reply, Sender, TestApp};
+
+/// What nobody has to be logged in for, and what bounds it.
+const OPEN: [(&str, &str); 7] = [
+    ("POST /api/token/", "guesses of the address and of the account; a session needs the right password"),
+    ("POST /api/token/compat/", "the same"),
+    ("POST /api/token/refresh/", "changes the session that there is"),
+    ("POST /api/token/verify/", "only reads"),
+    ("POST /api/token/logout/", "changes the session that there is"),
+    ("POST /api/users/password-reset/", "resets of the address and of the account"),
+    ("POST /api/users/password-reset/confirm/", "needs a link, and each is good once"),
+];
+
+/// What does not cost a student or parent a whole token.
+const CHEAPER: [(&str, f64); 7] = [
+    ("POST /api/askai/chat/", 0.0),
+    ("POST /api/core/notifications/mark-all-read/", 0.1),
+    ("DELETE /api/core/notifications/{id}/", 0.1),
+    ("PATCH /api/core/notifications/{id}/", 0.1),
+    ("PUT /api/core/notifications/{id}/", 0.1),
+    ("POST /api/enrollment/enrollments/", 0.0),
+    ("POST /api/enrollment/enrollments/{id}/withdraw/", 0.0),
+];
+
+fn name(route: &Route) -> String {
+    format!("{} {}", route.method, route.path)
+}
+
+fn may_call(route: &Route, user_type: UserType) -> bool {
+    match route.access {
+        "public" | "anyone" | "signed in" => true,
+        code => Permission::ALL
+            .iter()
+            .find(|permission| permission.code() == code)
+            .is_some_and(|permission| !Grants::of(user_type, false, false).reach(*permission).is_none()),
+    }
+}
+
+/// The answer to a call of what is not there, by somebody who may call.
+async fn call(sender: &Sender, route: &Route) -> Reply {
+    let parts = route.path.split('/').map(|part| if part.starts_with('{') { "9007199254740990" } else { part });
+    sender.call(route.method.clone(), &parts.collect::<Vec<_>>().join("/")).await
+}
+
+#[tokio::test]
+async fn whatever_a_student_or_parent_changes_is_counted_or_named_here() {
+    let app = TestApp::with(&[("PERSON_WRITES_AT_ONCE", "1")]).await;
+    let people = [(UserType::Student, app.student().await), (UserType::Parent, app.parent().await)];
+    for (_, person) in &people {
+        person.patch("/api/users/users/update_profile/", &json!({})).await.expect(200);
+    }
+    let table = routes();
+    let (mut open, mut cheaper) = (BTreeSet::new(), Vec::new());
+    for route in table.lines().iter().filter(|route| route.method != Method::GET) {
+        for (user_type, person) in &people {
+            if !may_call(route, *user_type) {
+                continue;
+            }
+            let reply = call(person, route).await;
+            if route.access == "public" {
+                open.insert(name(route));
+                continue;
+            }
+            let is_counted = reply.status.as_u16() == 429;
+            assert_eq!(is_counted, route.cost().0 > 0.0, "{} by {user_type:?}: {}", name(route), reply.status);
+        }
+        if let Some((cost, why)) = route.counts {
+            assert!(why.len() > 20, "{} says why", name(route));
+            cheaper.push((name(route), cost.0));
+        }
+    }
+    assert_eq!(open, OPEN.iter().map(|(name, _)| (*name).to_owned()).collect());
+    cheaper.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let mut named = CHEAPER.map(|(name, cost)| (name.to_owned(), cost)).to_vec();
+    named.sort_by(|(a, _), (b, _)| a.cmp(b));
+    assert_eq!(cheaper, named);
+}
+
+#[tokio::test]
+async fn a_person_writes_so_much_at_once_and_then_so_much_a_minute_whatever_it_is_and_wherever() {
+    let app = TestApp::with(&[("PERSON_WRITES_AT_ONCE", "30"), ("PERSON_WRITES_A_MINUTE", "5")]).await;
+    let server = app.second_server().await;
+    let (ann, ben, sam) = (app.student().await, app.student().await, app.staff().await);
+    let message = json!({ "recipient": sam.id, "verb": "Question", "description": "Is there a class?" });
+    let ticket = json!({ "title": "Door", "description": "It does not open." });
+    for number in 0..30 {
+        let sender = if number % 2 == 0 { ann.clone() } else { ann.at(&server) };
+        match number % 3 {
+            0 => sender.post("/api/core/notifications/", &message).await.expect(201),
+            1 => sender.post("/api/core/tickets/", &ticket).await.expect(201),
+            _ => sender.patch("/api/users/users/update_profile/", &json!({ "bio": "x" })).await.expect(200),
+        };
+    }
+    let told = || async {
+        let sql =
+            sqlx::query_scalar!(r#"select count(*) as "told!" from notifications where recipient_id = $1"#, sam.id.0);
+        sql.fetch_one(&app.db).await.unwrap()
+    };
+    let before = told().await;
+    let reply = ann.post("/api/core/notifications/", &message).await;
+    assert_eq!((reply.refusal(), reply.header("retry-after")), ((429, "throttled"), Some("12")));
+    assert_eq!(reply.body["detail"], "You have changed a lot within a short time. Try again in 12 seconds.");
+    ann.at(&server).post("/api/core/tickets/", &ticket).await.expect(429);
+    assert_eq!(told().await, before);
+    // Reading costs nothing, a new session brings nothing, and others are not concerned.
+    ann.get("/api/core/tickets/").await.expect(200);
+    ann.new_session(&app).await.post("/api/core/tickets/", &ticket).await.expect(429);
+    ben.post("/api/core/tickets/", &ticket).await.expect(201);
+    app.set_time("2026-03-02T02:00:12Z").await;
+    ann.post("/api/core/tickets/", &ticket).await.expect(201);
+    ann.post("/api/core/tickets/", &ticket).await.expect(429);
+}
+
+#[tokio::test]
+async fn who_works_for_the_university_writes_more() {
+    let app = TestApp::with(&[("PERSON_WRITES_AT_ONCE", "1")]).await;
+    let ticket = json!({ "title": "Door", "description": "It does not open." });
+    let (tutor, helper) = (app.student().await, app.student().await);
+    let sql = sqlx::query!("update users set is_staff = true where id = $1", tutor.id.0);
+    sql.execute(&app.db).await.unwrap();
+    for who in [app.staff().await, app.convenor().await, app.admin().await, tutor] {
+        for _ in 0..12 {
+            let reply = who.post("/api/core/tickets/", &ticket).await;
+            assert_ne!(reply.status.as_u16(), 429, "{}", who.user_type);
+        }
+    }
+    let sql = sqlx::query!(
+        "with role as (insert into roles (name, permissions) values ('Helper', '{tickets.read}') returning id)
+         insert into user_roles (user_id, role_id)
+         select $1, id from role",
+        helper.id.0
+    );
+    sql.execute(&app.db).await.unwrap();
+    for number in 0..12 {
+        let reply = helper.post("/api/core/tickets/", &ticket).await;
+        assert_eq!(reply.status.as_u16() == 429, number >= 10, "{number}: {}", reply.body);
+    }
+}
+
+#[tokio::test]
+async fn enrolling_and_withdrawing_again_and_again_comes_to_an_end_and_asking_in_vain_does_not_count() {
+    let app = TestApp::start().await;
+    let ann = app.student().await;
+    let (offering, full) = (app.offering(5).await, app.offering(1).await);
+    app.enrollment(app.student().await.id, full, "ENROLLED").await;
+    let enrol = |offering| async move { json!({ "offering": offering }) };
+    for _ in 0..3 {
+        ann.post("/api/enrollment/enrollments/", &enrol(full).await).await.expect(409);
+    }
+    let reply = ann.post("/api/enrollment/enrollments/", &enrol(offering).await).await;
+    let id = reply.expect(201)["id"].clone();
+    let bucket = sqlx::query_scalar!("select tokens from throttle_buckets where key like 'enrolments:%'");
+    assert_eq!(bucket.fetch_one(&app.db).await.unwrap(), 199.0);
+    // As if it had gone on like this.
+    let sql = sqlx::query!("update throttle_buckets set tokens = 1 where key like 'enrolments:%'");
+    sql.execute(&app.db).await.unwrap();
+    ann.post(&format!("/api/enrollment/enrollments/{id}/withdraw/"), &json!({})).await.expect(200);
+    let reply = ann.post("/api/enrollment/enrollments/", &enrol(offering).await).await;
+    assert_eq!((reply.refusal(), reply.header("retry-after")), ((429, "throttled"), Some("30")));
+    // It holds no seat.
+    let taken = sqlx::query_scalar!("select current_enrollment from offerings where id = $1", offering.0);
+    assert_eq!(taken.fetch_one(&app.db).await.unwrap(), 0);
+}
