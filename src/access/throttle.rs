@@ -71,6 +71,12 @@ impl Bucket {
         Self::new(format!("writes:{person}"), f64::from(config.person_writes_at_once) * times, seconds)
     }
 
+    /// Logging in with the right password, which leaves a session and a line of the audit log: 600, and as many in an hour.
+    #[must_use]
+    pub fn of_log_ins(person: Id) -> Self {
+        Self::new(format!("sessions:{person}"), 600.0, 6.0)
+    }
+
     /// Enrolling and withdrawing by oneself, each of which leaves rows that are kept: 200, and 120 more in an hour.
     #[must_use]
     pub fn of_enrolments(person: Id) -> Self {
@@ -112,10 +118,10 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// At this account, which has logged in from this address before or has not.
+    /// At this account, as `#` and its id or else a folded name; it has logged in from this address before or has not.
     #[must_use]
     pub fn new(subject: &str, ip: IpAddr, from_known: bool) -> Self {
-        let account = digest_of(&subject.to_lowercase());
+        let account = digest_of(subject);
         Self {
             subject: subject.to_owned(),
             from_known,

@@ -171,3 +171,187 @@ async fn enrolling_and_withdrawing_again_and_again_comes_to_an_end_and_asking_in
     let taken = sqlx::query_scalar!("select current_enrollment from offerings where id = $1", offering.0);
     assert_eq!(taken.fetch_one(&app.db).await.unwrap(), 0);
 }
+
+/// The rows of the table in docs/operations.md: table, who makes rows, how many, what removes them.
+fn bounds() -> Vec<[String; 4]> {
+    let page = include_str!("../../docs/operations.md");
+    let section = page.split("\n## ").find(|section| section.starts_with("What grows")).unwrap();
+    let lines = section.lines().filter(|line| line.starts_with("| `"));
+    lines
+        .map(|line| {
+            let cells: Vec<String> = line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
+            cells.try_into().unwrap_or_else(|cells| panic!("{cells:?} are not four"))
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn each_table_has_a_bound_and_what_removes_its_rows() {
+    let app = TestApp::start().await;
+    let tables = sqlx::query_scalar!(
+        r#"select table_name::text as "name!"
+             from information_schema.tables
+            where table_schema = 'public'
+              and table_type = 'BASE TABLE'
+              and table_name <> '_sqlx_migrations'"#
+    );
+    let tables: BTreeSet<String> = tables.fetch_all(&app.db).await.unwrap().into_iter().collect();
+    let bounds = bounds();
+    let told: BTreeSet<String> = bounds.iter().map(|[table, ..]| table.trim_matches('`').to_owned()).collect();
+    assert_eq!(told, tables, "docs/operations.md, under What grows");
+    assert_eq!(bounds.len(), tables.len(), "a table stands there twice");
+    for [table, who, most, removes] in &bounds {
+        assert!([who, most, removes].iter().all(|cell| !cell.is_empty()), "{table}");
+        // Rows that strangers make are never for keeping, unless they become somebody.
+        let is_kept = removes.starts_with("kept: ");
+        assert!(
+            is_kept || removes.starts_with("swept: ") || removes.starts_with("with ") || removes.starts_with("at "),
+            "{table}: {removes}"
+        );
+        assert!(!is_kept || who != "anybody", "{table}");
+        let sweeps = include_str!("../../src/sweep.rs").contains(&format!("delete from {}\n", table.trim_matches('`')));
+        let of_files = table == "`stored_files`";
+        assert_eq!(removes.starts_with("swept: "), sweeps || of_files, "{table} and src/sweep.rs");
+    }
+}
+
+#[tokio::test]
+async fn what_has_had_its_time_is_swept_and_nothing_else() {
+    let settings = [
+        ("KEEP_MAIL_DAYS", "30"),
+        ("KEEP_WORKFLOW_DAYS", "90"),
+        ("KEEP_MESSAGES_DAYS", "365"),
+        ("PERSON_WRITES_AT_ONCE", "30"),
+    ];
+    let app = TestApp::with(&settings).await;
+    let ann = app.student().await;
+    // Each twice: just before its time and just after. What is still to be done stays however old it is.
+    let sql = sqlx::query!(
+        "with age as (
+            select * from (values ('young', -interval '1 minute'), ('old', interval '1 minute')) a (name, past)
+         ),
+         mails as (
+            insert into mail_outbox (template, recipient, state, sent_at, created_at)
+            select 'x', name, state, case when state = 'sent' then rule_now() end, rule_now() - interval '30 days' - past
+              from age, unnest(array['sent', 'dead', 'skipped', 'queued']) state
+         ),
+         calls as (
+            insert into workflow_executions (trigger_event, status, end_time, created_at)
+            select name, 'completed', rule_now(), rule_now() - interval '90 days' - past from age
+         ),
+         messages as (
+            insert into webhook_outbox (trigger_event, object_key, state, delivered_at, created_at)
+            select name, 'event:1', state, case when state = 'delivered' then rule_now() end,
+                   rule_now() - interval '90 days' - past
+              from age, unnest(array['delivered', 'dead', 'skipped', 'pending']) state
+         ),
+         told as (
+            insert into notifications (recipient_id, verb, unread, deleted_at, updated_at)
+            select $1, name, unread, case when deleted then rule_now() end, rule_now() - kept - past
+              from age, (values (false, false, interval '365 days'), (true, true, interval '365 days'),
+                                (true, false, interval '1095 days')) as n (unread, deleted, kept)
+         ),
+         links as (
+            insert into calendar_links (user_id, token_hash, revoked_at)
+            select $1, sha256(name::bytea), rule_now() - interval '30 days' - past from age
+         ),
+         keys as (
+            insert into idempotency_keys (user_id, key, target, body_hash, created_at)
+            select $1, name, 'x', '', now() - interval '24 hours' - past from age
+         ),
+         buckets as (
+            insert into throttle_buckets (key, tokens, updated_at)
+            select name, 1, rule_now() - interval '2 hours' - past from age
+         ),
+         ended as (
+            insert into sessions (user_id, refresh_hash, expires_at, user_agent)
+            select $1, sha256(''), rule_now() - interval '30 days' - past, name from age
+         ),
+         tokens as (
+            insert into password_reset_tokens (user_id, token_hash, expires_at)
+            select $1, sha256(name::bytea), rule_now() - interval '1 day' - past from age
+         )
+         insert into login_addresses (user_id, address_hash, last_used_at)
+         select $1, name::bytea, rule_now() - interval '180 days' - past from age",
+        ann.id.0
+    );
+    sql.execute(&app.db).await.unwrap();
+    // A message that a young call names stays with it.
+    let sql = sqlx::query!(
+        "with message as (
+            insert into webhook_outbox (trigger_event, object_key, state, delivered_at, created_at)
+            values ('named', 'event:1', 'delivered', rule_now(), rule_now() - interval '91 days')
+            returning id
+         )
+         insert into workflow_executions (trigger_event, message_id, status, end_time)
+         select 'young', id, 'completed', rule_now()
+           from message"
+    );
+    sql.execute(&app.db).await.unwrap();
+
+    for _ in 0..2 {
+        swincms::sweep::once(&app.state).await.unwrap();
+        let left = sqlx::query!(
+            r#"select 'calls' as "table!", count(*) as "rows!", count(*) filter (where trigger_event = 'old') as "old!"
+                 from workflow_executions
+               union all
+               select 'messages', count(*), count(*) filter (where trigger_event = 'old') from webhook_outbox
+               union all
+               select 'mails', count(*), count(*) filter (where recipient = 'old') from mail_outbox
+               union all
+               select 'told', count(*), count(*) filter (where verb = 'old') from notifications
+               union all
+               select 'links', count(*), count(*) filter (where token_hash = sha256('old')) from calendar_links
+               union all
+               select 'keys', count(*), count(*) filter (where key = 'old') from idempotency_keys
+               union all
+               select 'buckets', count(*), count(*) filter (where key = 'old') from throttle_buckets
+               union all
+               select 'sessions', count(*), count(*) filter (where user_agent = 'old') from sessions
+               union all
+               select 'tokens', count(*), count(*) filter (where token_hash = sha256('old')) from password_reset_tokens
+               union all
+               select 'addresses', count(*), count(*) filter (where address_hash = 'old') from login_addresses"#
+        );
+        let left = left.fetch_all(&app.db).await.unwrap();
+        let left: Vec<_> = left.iter().map(|row| (row.table.as_str(), row.rows, row.old)).collect();
+        // Of the mails and messages those that wait are as old as the others.
+        let expected = [
+            ("calls", 2, 0),
+            ("messages", 6, 1),
+            ("mails", 5, 1),
+            ("told", 3, 0),
+            ("links", 1, 0),
+            ("keys", 1, 0),
+            ("buckets", 1, 0),
+            ("sessions", 2, 0),
+            ("tokens", 1, 0),
+            ("addresses", 1, 0),
+        ];
+        assert_eq!(left, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_waits_for_nobody_and_takes_as_many_steps_as_it_needs() {
+    let app = TestApp::with(&[("PERSON_WRITES_AT_ONCE", "30")]).await;
+    let sql = sqlx::query!(
+        "insert into throttle_buckets (key, tokens, updated_at)
+         select 'old' || i, 1, rule_now() - interval '3 hours' from generate_series(1, 2500) i"
+    );
+    sql.execute(&app.db).await.unwrap();
+    let mut rival = app.transaction().await;
+    sqlx::query!("select key from throttle_buckets where key = 'old7' for update")
+        .fetch_all(&mut *rival)
+        .await
+        .unwrap();
+    swincms::sweep::once(&app.state).await.unwrap();
+    assert_eq!(left_over(&app).await, 1, "the one that is held");
+    rival.commit().await.unwrap();
+    swincms::sweep::once(&app.state).await.unwrap();
+    assert_eq!(left_over(&app).await, 0);
+}
+
+async fn left_over(app: &TestApp) -> i64 {
+    sqlx::query_scalar!(r#"select count(*) as "left!" from throttle_buckets"#).fetch_one(&app.db).await.unwrap()
+}
