@@ -349,6 +349,7 @@ pub const TABLES: &[Table] = &[
         cleared: &[
             ("email", "'anonymised-' || id || '@invalid'"),
             ("username", "'anonymised-' || id"),
+            ("username_key", "null"),
             ("password_hash", "'!'"),
             ("first_name", "''"),
             ("last_name", "''"),

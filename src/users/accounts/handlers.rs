@@ -195,7 +195,7 @@ async fn store_change(
     let mut faults = Faults::default();
     profile.check(&mut faults, store::today(tx).await?);
     if is_admin(actor) {
-        standing.check(&mut faults);
+        standing.check(&mut faults, Some(&before.standing));
     }
     faults.check()?;
     standing.refuse_new_rights(&before.standing, actor)?;

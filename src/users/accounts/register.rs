@@ -37,6 +37,7 @@ pub struct NewUser {
 pub(super) const REFUSALS: &[Refusal] = &[
     Refusal::taken("users_email_is_unique", "email", "A user with this email already exists."),
     Refusal::taken("users_username_is_unique", "username", "A user with this username already exists."),
+    Refusal::taken("users_username_looks_like_no_other", "username", "A user with this username already exists."),
     Refusal::invalid("users_anonymised_stay_so", "username", "This person has been anonymised and stays so."),
 ];
 
@@ -83,7 +84,7 @@ pub(super) async fn create(
     standing.email = standing.email.trim().to_owned();
 
     let mut faults = Faults::default();
-    standing.check(&mut faults);
+    standing.check(&mut faults, None);
     passwords::check_rules(
         &mut faults,
         "password",

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use crate::access::{Permission, UserType, Viewer};
 use crate::http::{Answer, Faults, Problem};
+use crate::users::names;
 
 /// The fields that give rights, or that others know the person by.
 #[derive(Debug, Clone, FromRow, Serialize, Deserialize, ToSchema)]
@@ -62,7 +63,13 @@ impl Standing {
     }
 
     /// Adds every rule that is broken.
-    pub(super) fn check(&self, faults: &mut Faults) {
+    pub(super) fn check(&self, faults: &mut Faults, before: Option<&Self>) {
+        // Names that are there already stay, whatever the rules were.
+        let names = |standing: &Self| (standing.email.clone(), standing.username.clone());
+        if before.map(names) != Some(names(self)) {
+            names::check(faults, &self.email, &self.username);
+        }
+
         faults.name("email", &self.email, 254);
         let is_address = self.email.parse::<Address>().is_ok();
         faults.unless(self.email.trim().is_empty() || is_address, "email", "Enter a valid email address.");

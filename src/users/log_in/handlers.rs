@@ -7,12 +7,13 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::store::{self, Account};
-use crate::access::throttle::{self, Attempt};
+use crate::access::throttle::{self, Attempt, Bucket};
 use crate::access::tokens::{self, Kind};
 use crate::access::{Public, passwords};
 use crate::app::AppState;
 use crate::http::{Answer, Done, Faults, Json, NoContent, Origin, Problem};
 use crate::ids::Id;
+use crate::users::names;
 use crate::{audit, db};
 
 /// Who logs in. One of `email` and `username` is needed.
@@ -96,7 +97,7 @@ fn counted(app: &AppState, answer: Answer<Done<Pair>>) -> Answer<Done<Pair>> {
 /// The same answer, in the same time, for an unknown account, a wrong password and an inactive account.
 async fn enter(app: &AppState, origin: &Origin, credentials: Credentials) -> Answer<Done<Pair>> {
     let sent = [credentials.email.trim(), credentials.username.trim()];
-    let name = sent.into_iter().find(|name| !name.is_empty()).unwrap_or_default().to_owned();
+    let name = names::fold(sent.into_iter().find(|name| !name.is_empty()).unwrap_or_default());
     let mut faults = Faults::default();
     faults.unless(!name.is_empty(), "email", "This field is required.");
     faults.unless(!credentials.password.is_empty(), "password", "This field is required.");
@@ -146,6 +147,7 @@ async fn open_session(
             if !store::enter(tx, account, new_hash).await? {
                 return Ok(None);
             }
+            throttle::charge(tx, Bucket::of_log_ins(account.id)).await?;
             store::remember(tx, account.id, &throttle::address_hash(origin.ip)).await?;
             let session = store::next_session(tx).await?;
             let refresh = app.tokens.make(Kind::Refresh, account.id, session, now)?;

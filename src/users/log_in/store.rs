@@ -16,7 +16,7 @@ pub(super) struct Account {
     pub(super) known_address: bool,
 }
 
-/// The account of a mail address or a user name; an address goes before a name.
+/// The account of a folded mail address or user name; an address goes before a name.
 pub(super) async fn account(db: impl PgExecutor<'_>, name: &str, address: &[u8]) -> sqlx::Result<Option<Account>> {
     sqlx::query_as!(
         Account,
@@ -28,9 +28,9 @@ pub(super) async fn account(db: impl PgExecutor<'_>, name: &str, address: &[u8])
                            where a.user_id = u.id
                              and a.address_hash = $2) as "known_address!"
              from users u
-            where lower(u.email) = lower($1)
-               or lower(u.username) = lower($1)
-            order by lower(u.email) = lower($1) desc, u.id
+            where lower(u.email) = $1
+               or lower(u.username) = $1
+            order by lower(u.email) = $1 desc, u.id
             limit 1"#,
         name,
         address

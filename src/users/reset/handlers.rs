@@ -12,7 +12,7 @@ use crate::access::throttle::{self, Bucket};
 use crate::access::{Public, passwords, tokens};
 use crate::app::AppState;
 use crate::http::{Accepted, Answer, Answers, Faults, Json, NoContent, Notes, Origin, Problem, Schemas};
-use crate::users::{accounts, sessions};
+use crate::users::{accounts, names, sessions};
 use crate::{audit, db};
 
 /// Whose password is to be set anew.
@@ -52,14 +52,14 @@ pub(super) async fn ask(
     faults.unless(!email.is_empty(), "email", "This field is required.");
     faults.text("email", email, 254);
     faults.check()?;
-    let (origin, state) = (&origin, &app);
+    let (origin, state, folded) = (&origin, &app, &names::fold(email));
     db::write(&app.db, |tx, _| {
         Box::pin(async move {
             throttle::charge(tx, Bucket::of_resets_from(origin.ip, &state.config)).await?;
-            let user = store::account(tx, email).await?;
+            let user = store::account(tx, folded).await?;
             // Counted by the account, however its address is spelt. Beyond three in an hour the answer is the same, and no
             // mail is written.
-            let counted = user.map_or_else(|| email.to_lowercase(), |user| format!("#{user}"));
+            let counted = user.map_or_else(|| folded.clone(), |user| format!("#{user}"));
             let allowed = throttle::has_taken(tx, &Bucket::of_reset(&counted)).await?;
             store::begin(tx).await?;
             store::queue(tx, user, email).await?;

@@ -4,12 +4,12 @@ use sqlx::{PgConnection, PgExecutor};
 
 use crate::ids::Id;
 
-/// The active account of an address.
+/// The active account of a folded address.
 pub(super) async fn account(tx: &mut PgConnection, email: &str) -> sqlx::Result<Option<Id>> {
     sqlx::query_scalar!(
         r#"select id as "id: Id"
              from users
-            where lower(email) = lower($1)
+            where lower(email) = $1
               and is_active"#,
         email
     )

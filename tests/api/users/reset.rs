@@ -388,3 +388,23 @@ async fn an_address_asks_for_so_many_links_and_then_waits_whosever_they_are() {
     let left = left.fetch_one(&app.db).await.unwrap();
     assert_eq!((left.mails, left.audited, left.buckets), (2, 2, 7));
 }
+
+#[tokio::test]
+async fn however_an_address_is_spelt_its_account_is_one() {
+    let app = TestApp::with_background(&[]).await;
+    let ida = app.student().await;
+    let sql = sqlx::query!("update users set email = 'ida@win.example.edu' where id = $1", ida.id.0);
+    sql.execute(&app.db).await.unwrap();
+    // Wide letters are the same; a capital with a dot is another letter, though some fold it to the same.
+    for email in
+        ["ida@win.example.edu", "IDA@WIN.example.edu", "\u{ff29}DA@win.example.edu", "ida@w\u{130}n.example.edu"]
+    {
+        for _ in 0..3 {
+            ask(&app, email).await.expect(202);
+        }
+    }
+    delivered(&app).await;
+    assert_eq!(states(&app).await, ["sent", "sent", "sent"]);
+    enter(&app.anonymous(), "\u{ff29}da@win.example.edu", PASSWORD).await.expect(200);
+    enter(&app.anonymous(), "ida@w\u{130}n.example.edu", PASSWORD).await.expect(401);
+}
