@@ -14,21 +14,25 @@ import time
 from common import QUIET, Goals, stand
 from log_in import PASSWORD, request
 
-CONNECTIONS, SECONDS, FLOODER, VICTIM = 40, 12, "198.51.100.7", "203.0.113.9"
+CONNECTIONS, SECONDS, VICTIM = 40, 12, "203.0.113.9"
+# Each flood has all that an address has.
+FLOODERS = {"taken": "198.51.100.7", "made up": "198.51.100.8", "right": "198.51.100.9"}
 
 
 def taken(port, number, turn):
     body = {"email": "demo000002@swin.edu.au", "username": f"flood{number}x{turn}", "password": "harbour-Quilt-77",
             "confirm_password": "harbour-Quilt-77"}
-    return request(port, "POST", "/api/users/users/", body, FLOODER)
+    return request(port, "POST", "/api/users/users/", body, FLOODERS["taken"])
 
 
 def made_up(port, number, turn):
-    return request(port, "POST", "/api/token/", {"email": f"no{number}x{turn}@example.edu", "password": "x"}, FLOODER)
+    return request(port, "POST", "/api/token/", {"email": f"no{number}x{turn}@example.edu", "password": "x"},
+                   FLOODERS["made up"])
 
 
 def right(port, _number, _turn):
-    return request(port, "POST", "/api/token/", {"email": "demo000002@swin.edu.au", "password": PASSWORD}, FLOODER)
+    return request(port, "POST", "/api/token/", {"email": "demo000002@swin.edu.au", "password": PASSWORD},
+                   FLOODERS["right"])
 
 
 def flood(port, call, stop, into, number):

@@ -194,15 +194,35 @@ pub async fn guess(
     password: String,
     hash: Option<String>,
 ) -> Answer<bool> {
+    refuse_spent(&app.db, attempt).await?;
+    // Nothing is written for those who wait in vain.
+    let place = line.place(Some(&attempt.subject)).await?;
     take(&app.db, attempt).await?;
-    let fits = match line.place(Some(&attempt.subject)).await {
-        Ok(place) => app.hasher.verify(place, password, hash).await,
-        Err(busy) => Err(busy),
-    };
+    let fits = app.hasher.verify(place, password, hash).await;
     if !matches!(fits, Ok(false)) {
         db::write(&app.db, |tx, _| Box::pin(give_back(tx, attempt))).await?;
     }
     fits
+}
+
+/// Refuses an attempt whose buckets are empty, by a look at them: those who come at once are told apart by [`take`].
+async fn refuse_spent(pool: &Pool, attempt: &Attempt) -> Answer<()> {
+    let buckets = attempt.buckets();
+    let (keys, ..) = columns(&buckets);
+    let found = sqlx::query!(
+        r#"select key, tokens, greatest(0, extract(epoch from rule_now() - updated_at))::float8 as "seconds!"
+             from throttle_buckets
+            where key = any($1)"#,
+        &keys
+    )
+    .fetch_all(&mut *pool.acquire().await?)
+    .await?;
+    let after = buckets.map(|(bucket, takes)| {
+        let has = found.iter().find(|found| found.key == bucket.key);
+        let has = has.map_or(bucket.holds, |found| found.tokens + bucket.a_second * found.seconds);
+        (bucket.key.clone(), bucket.holds.min(has) - takes)
+    });
+    attempt.wait(&after).map_or(Ok(()), |wait| Err(Problem::throttled(seconds(wait))))
 }
 
 /// Takes the tokens of an attempt, or none.

@@ -337,7 +337,7 @@ pub const TABLES: &[Table] = &[
     plain("intakes", "semester year"),
     plain("job_runs", "job last_started_at last_finished_at last_error"),
     plain("media_assets", "file_id uploaded_by_id"),
-    // Digests of accounts and addresses, gone within an hour.
+    // Digests of accounts and addresses, gone when they are full again.
     plain("throttle_buckets", "key tokens"),
     plain("unit_anti_requisites", "lower_unit_id upper_unit_id"),
     plain("unit_prerequisites", "unit_id prerequisite_id"),

@@ -323,6 +323,14 @@ async fn one_address_takes_two_places_of_the_queue_and_one_account_takes_one() {
     let home = from(&app, "10.0.0.1");
     let (_, ()) = tokio::join!(logs_in(&home, &ben), async {
         app.until("Ben has a place", async || taken() == 4).await;
+        // Whoever only waits has left nothing, not even a counter: two of the flood, one of Ann's, and Ben have two for the
+        // account each, and one for the address.
+        let counters = async || {
+            let sql = sqlx::query_scalar!(r#"select count(*) as "count!" from throttle_buckets"#);
+            sql.fetch_one(&app.db).await.unwrap()
+        };
+        app.until("they have counters", async || counters().await >= 11).await;
+        assert_eq!(counters().await, 11);
         drop(cores);
     });
     for other in others {
@@ -387,4 +395,28 @@ async fn who_has_used_up_the_guesses_waits_for_no_place() {
     guess(&elsewhere, &ann.email, 10).await;
     let _cores = all_cores(&app).await;
     assert_eq!(enter(&elsewhere, &ann.email, PASSWORD).await.refusal(), (429, "throttled"));
+}
+
+#[tokio::test]
+async fn logging_in_again_and_again_comes_to_an_end_and_opens_no_session_then() {
+    let app = start().await;
+    let (ann, ben) = (app.student().await, app.student().await);
+    let home = from(&app, "10.0.0.1");
+    logs_in(&home, &ann).await;
+    // As if it had gone on like this.
+    let sql = sqlx::query!("update throttle_buckets set tokens = 1 where key like 'sessions:%' and tokens = 599");
+    assert_eq!(sql.execute(&app.db).await.unwrap().rows_affected(), 1);
+    logs_in(&home, &ann).await;
+    let made = async || {
+        let sql = sqlx::query!(
+            r#"select (select count(*) from sessions) as "sessions!", (select count(*) from audit_log) as "audited!""#
+        );
+        let row = sql.fetch_one(&app.db).await.unwrap();
+        (row.sessions, row.audited)
+    };
+    let before = made().await;
+    let reply = enter(&from(&app, "10.0.0.2"), &ann.email, PASSWORD).await;
+    assert_eq!((reply.refusal(), reply.header("retry-after")), ((429, "throttled"), Some("6")));
+    assert_eq!(made().await, before);
+    logs_in(&home, &ben).await;
 }
