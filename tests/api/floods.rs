@@ -215,6 +215,34 @@ async fn each_table_has_a_bound_and_what_removes_its_rows() {
     }
 }
 
+/// How many rows there are of each that is swept, and how many of these are past their time.
+async fn of_each(app: &TestApp) -> Vec<(String, i64, i64)> {
+    let left = sqlx::query!(
+        r#"select 'calls' as "table!", count(*) as "rows!", count(*) filter (where trigger_event = 'old') as "old!"
+             from workflow_executions
+           union all
+           select 'messages', count(*), count(*) filter (where trigger_event = 'old') from webhook_outbox
+           union all
+           select 'mails', count(*), count(*) filter (where recipient = 'old') from mail_outbox
+           union all
+           select 'told', count(*), count(*) filter (where verb = 'old') from notifications
+           union all
+           select 'links', count(*), count(*) filter (where token_hash = sha256('old')) from calendar_links
+           union all
+           select 'keys', count(*), count(*) filter (where key = 'old') from idempotency_keys
+           union all
+           select 'buckets', count(*), count(*) filter (where key = 'old') from throttle_buckets
+           union all
+           select 'sessions', count(*), count(*) filter (where user_agent = 'old') from sessions
+           union all
+           select 'tokens', count(*), count(*) filter (where token_hash = sha256('old')) from password_reset_tokens
+           union all
+           select 'addresses', count(*), count(*) filter (where address_hash = 'old') from login_addresses"#
+    );
+    let left = left.fetch_all(&app.db).await.unwrap();
+    left.into_iter().map(|row| (row.table, row.rows, row.old)).collect()
+}
+
 #[tokio::test]
 async fn what_has_had_its_time_is_swept_and_nothing_else() {
     let settings = [
@@ -291,30 +319,8 @@ async fn what_has_had_its_time_is_swept_and_nothing_else() {
 
     for _ in 0..2 {
         swincms::sweep::once(&app.state).await.unwrap();
-        let left = sqlx::query!(
-            r#"select 'calls' as "table!", count(*) as "rows!", count(*) filter (where trigger_event = 'old') as "old!"
-                 from workflow_executions
-               union all
-               select 'messages', count(*), count(*) filter (where trigger_event = 'old') from webhook_outbox
-               union all
-               select 'mails', count(*), count(*) filter (where recipient = 'old') from mail_outbox
-               union all
-               select 'told', count(*), count(*) filter (where verb = 'old') from notifications
-               union all
-               select 'links', count(*), count(*) filter (where token_hash = sha256('old')) from calendar_links
-               union all
-               select 'keys', count(*), count(*) filter (where key = 'old') from idempotency_keys
-               union all
-               select 'buckets', count(*), count(*) filter (where key = 'old') from throttle_buckets
-               union all
-               select 'sessions', count(*), count(*) filter (where user_agent = 'old') from sessions
-               union all
-               select 'tokens', count(*), count(*) filter (where token_hash = sha256('old')) from password_reset_tokens
-               union all
-               select 'addresses', count(*), count(*) filter (where address_hash = 'old') from login_addresses"#
-        );
-        let left = left.fetch_all(&app.db).await.unwrap();
-        let left: Vec<_> = left.iter().map(|row| (row.table.as_str(), row.rows, row.old)).collect();
+        let left = of_each(&app).await;
+        let left: Vec<_> = left.iter().map(|(table, rows, old)| (table.as_str(), *rows, *old)).collect();
         // Of the mails and messages those that wait are as old as the others.
         let expected = [
             ("calls", 2, 0),

@@ -292,7 +292,7 @@ async fn an_address_that_no_proxy_of_ours_has_written_is_not_believed() {
 }
 
 /// All cores that passwords are hashed on, so that whoever has a place waits until they are given back.
-async fn all_cores(app: &TestApp) -> Vec<Core> {
+fn all_cores(app: &TestApp) -> Vec<Core> {
     let mut cores = Vec::new();
     while let Some(Ok(core)) = app.state.hasher.core().now_or_never() {
         cores.push(core);
@@ -304,7 +304,7 @@ async fn all_cores(app: &TestApp) -> Vec<Core> {
 async fn one_address_takes_two_places_of_the_queue_and_one_account_takes_one() {
     let app = start().await;
     let ann = app.student().await;
-    let cores = all_cores(&app).await;
+    let cores = all_cores(&app);
     let taken = || app.state.hasher.load().places;
     let mut others = Vec::new();
     // 40 from one address, and as many who know Ann's name.
@@ -321,7 +321,7 @@ async fn one_address_takes_two_places_of_the_queue_and_one_account_takes_one() {
     // A stranger to all of them gets the next place, and is in when there is a core.
     let ben = app.student().await;
     let home = from(&app, "10.0.0.1");
-    let (_, ()) = tokio::join!(logs_in(&home, &ben), async {
+    let ((), ()) = tokio::join!(logs_in(&home, &ben), async {
         app.until("Ben has a place", async || taken() == 4).await;
         // Whoever only waits has left nothing, not even a counter: two of the flood, one of Ann's, and Ben have two for the
         // account each, and one for the address.
@@ -366,7 +366,7 @@ async fn what_needs_no_hash_is_refused_while_the_queue_is_full() {
     let ann = app.student().await;
     let body = |email: &str, password: &str| json!({ "email": email, "username": "zoe", "password": password, "confirm_password": password });
     let users = "/api/users/users/";
-    let cores = all_cores(&app).await;
+    let cores = all_cores(&app);
     let _full = app.all_places().await;
     let nobody = from(&app, "10.0.0.1");
     // Rules, taken names, and links that are none.
@@ -393,7 +393,7 @@ async fn who_has_used_up_the_guesses_waits_for_no_place() {
     let ann = app.student().await;
     let elsewhere = from(&app, "10.9.9.9");
     guess(&elsewhere, &ann.email, 10).await;
-    let _cores = all_cores(&app).await;
+    let _cores = all_cores(&app);
     assert_eq!(enter(&elsewhere, &ann.email, PASSWORD).await.refusal(), (429, "throttled"));
 }
 
