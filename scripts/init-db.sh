@@ -50,6 +50,8 @@ readonly DELETED_FROM="
     unit_anti_requisites
     unit_prerequisites
     user_roles
+    webhook_outbox
+    workflow_executions
     workflow_secrets
 "
 

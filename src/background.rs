@@ -9,7 +9,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::AppState;
 use crate::health;
-use crate::http::Answer;
 
 /// How often what has expired is swept away.
 const SWEEP_EVERY: Duration = Duration::from_mins(10);
@@ -32,7 +31,7 @@ pub fn start(app: &AppState, stop: &CancellationToken) -> TaskTracker {
 /// Removes what has outlived its use. Every server process sweeps; rows are gone after the first.
 async fn sweep(app: AppState, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        if let Err(error) = sweep_once(&app).await {
+        if let Err(error) = crate::sweep::once(&app).await {
             tracing::warn!(%error, "could not sweep");
         }
         tokio::select! {
@@ -40,25 +39,4 @@ async fn sweep(app: AppState, stop: CancellationToken) {
             () = sleep(SWEEP_EVERY) => {}
         }
     }
-}
-
-async fn sweep_once(app: &AppState) -> Answer<()> {
-    app.files.remove_deleted(&app.db).await?;
-    let mut conn = app.db.acquire().await?;
-    crate::workflows::forget_questions(&mut conn).await?;
-    sqlx::query!("delete from idempotency_keys where created_at < now() - interval '24 hours'")
-        .execute(&mut *conn)
-        .await?;
-    // A bucket of ours is full again within an hour.
-    sqlx::query!("delete from throttle_buckets where updated_at < rule_now() - interval '1 hour'")
-        .execute(&mut *conn)
-        .await?;
-    sqlx::query!("delete from sessions where expires_at < rule_now() - interval '30 days'").execute(&mut *conn).await?;
-    sqlx::query!("delete from password_reset_tokens where expires_at < rule_now() - interval '1 day'")
-        .execute(&mut *conn)
-        .await?;
-    sqlx::query!("delete from login_addresses where last_used_at < rule_now() - interval '180 days'")
-        .execute(&mut *conn)
-        .await?;
-    Ok(())
 }

@@ -30,6 +30,7 @@ pub mod migrate;
 pub mod privacy;
 pub mod serve;
 pub mod social;
+pub mod sweep;
 pub mod telemetry;
 pub mod traces;
 pub mod users;

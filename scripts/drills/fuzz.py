@@ -15,7 +15,7 @@ import tempfile
 import urllib.request
 from pathlib import Path
 
-from common import QUIET, Goals, free_port, people, stand
+from common import QUIET, UNCOUNTED, Goals, free_port, people, stand
 
 KINDS = [None, "student", "parent", "unit_convenor", "auditor", "staff", "admin"]
 # What ends the session that asks; the stream, which does not end; the advisor, who has nobody to ask here.
@@ -55,7 +55,7 @@ def fuzz(folder, port, bearer, seconds, seed):
 def main(program, seconds=340):
     goals = Goals()
     metrics, total = free_port(), collections.Counter()
-    settings = {"LOG_LEVEL": QUIET, "METRICS_BIND": f"127.0.0.1:{metrics}", "REGISTRATION": "open"}
+    settings = {"LOG_LEVEL": QUIET, "METRICS_BIND": f"127.0.0.1:{metrics}", "REGISTRATION": "open", **UNCOUNTED}
     with stand(program, seed=("--students", "50"), **settings) as (made, [port]), \
             tempfile.TemporaryDirectory(prefix="swincms-fuzz-") as folder:
         document = subprocess.run([program, "openapi"], env=made.env, check=True, capture_output=True).stdout

@@ -16,9 +16,10 @@ use secrecy::ExposeSecret as _;
 use sqlx::PgConnection;
 
 use super::permission::{Grants, Need, Permission, Reach, UserType};
+use super::throttle::{self, Bucket};
 use crate::app::AppState;
 use crate::db::Lent;
-use crate::http::{Answer, Notes, Origin, Problem};
+use crate::http::{Answer, Cost, Notes, Origin, Problem};
 use crate::ids::Id;
 
 /// The first argument of every handler.
@@ -41,6 +42,8 @@ pub struct Caller {
     /// The course on the caller's student profile.
     pub course: Option<Id>,
     grants: Grants,
+    /// How many times `PERSON_WRITES_AT_ONCE` the person may write; none is bounded by it who works for the university.
+    writes: Option<u32>,
 }
 
 /// Whoever looks: the caller if there is one, where the request comes from, and how files are linked.
@@ -71,6 +74,13 @@ impl Viewer {
     #[must_use]
     pub fn reach(&self, permission: Permission) -> Reach {
         self.caller.as_ref().map_or(Reach::NONE, |caller| caller.grants.reach(permission))
+    }
+
+    /// A permission of these that reaches further than the viewer's; rights over one's own records are not compared.
+    #[must_use]
+    pub fn lacks(&self, grants: &Grants) -> Option<Permission> {
+        let nothing = Grants::default();
+        grants.beyond(self.caller.as_ref().map_or(&nothing, |caller| &caller.grants))
     }
 
     /// All permissions as `code:scope`.
@@ -155,6 +165,12 @@ impl FromRequestParts<AppState> for Visitor {
             Some(token) => {
                 let mut session = app.db.acquire().await?;
                 let caller = known(app, &mut session, &token).await?;
+                if let (Some(times), cost) = (caller.writes, cost_of(head))
+                    && cost > 0.0
+                {
+                    let bucket = Bucket::of_writes(caller.id, times, &app.config);
+                    throttle::charge_write(&mut session, &bucket, cost).await?;
+                }
                 // A read goes on with the same session. Before a body is read it must not be held.
                 if matches!(head.method, Method::GET | Method::HEAD) {
                     head.extensions.insert(Lent::new(session));
@@ -306,6 +322,15 @@ impl<P: Need> FromRequestParts<AppState> for Actor<P> {
     }
 }
 
+/// What a request costs of what its caller may write. Whoever can be called is counted here, and nowhere else, so that a
+/// route that is added is counted too.
+fn cost_of(head: &Parts) -> f64 {
+    if head.method.is_safe() {
+        return 0.0;
+    }
+    head.extensions.get::<Cost>().map_or(1.0, |Cost(cost)| *cost)
+}
+
 fn bearer(head: &Parts) -> Answer<Option<String>> {
     let mut values = head.headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
@@ -353,6 +378,47 @@ pub(crate) async fn standing(conn: &mut PgConnection, person: Id) -> Answer<Opti
     }))
 }
 
+/// Whoever writes another's account could take it over, so they need every right that it has or will have: else a role with
+/// `users.manage` makes its holder an administrator. Who may give all rights has them in effect. The account's row is locked.
+///
+/// # Errors
+/// 403 naming a right, or the database's failure.
+pub(crate) async fn refuse_weaker(tx: &mut PgConnection, viewer: &Viewer, account: Id) -> Answer<()> {
+    if viewer.reach(Permission::ManageRoles).is_all() {
+        return Ok(());
+    }
+    let found = sqlx::query!(
+        r#"select u.user_type as "user_type: UserType",
+                  u.is_staff,
+                  u.is_superuser,
+                  (select coalesce(array_agg(granted), '{}')
+                     from user_roles ur
+                     join roles r on r.id = ur.role_id
+                    cross join unnest(r.permissions) granted
+                    where ur.user_id = u.id
+                      and ur.deleted_at is null
+                      and r.deleted_at is null
+                      and (ur.valid_until is null or ur.valid_until > rule_now())) as "granted!"
+             from users u
+            where u.id = $1"#,
+        account.0
+    )
+    .fetch_optional(tx)
+    .await?
+    .ok_or_else(Problem::absent)?;
+    let mut theirs = Grants::of(found.user_type, found.is_staff, found.is_superuser);
+    for spelt in &found.granted {
+        theirs.add_named(spelt);
+    }
+    match viewer.lacks(&theirs) {
+        None => Ok(()),
+        Some(permission) => Err(Problem::forbidden(format!(
+            "This account has the permission `{}`, which you do not have, so you cannot change it. Ask an administrator.",
+            permission.code()
+        ))),
+    }
+}
+
 async fn known(app: &AppState, conn: &mut PgConnection, token: &str) -> Answer<Caller> {
     let claims = app.tokens.access(token, app.clock.now())?;
     let found = sqlx::query!(
@@ -378,6 +444,7 @@ async fn known(app: &AppState, conn: &mut PgConnection, token: &str) -> Answer<C
               and s.user_id = $2
               and s.revoked_at is null
               and s.expires_at > rule_now()
+              and s.security_version = u.security_version
               and u.is_active"#,
         claims.session.0,
         claims.user_id.0
@@ -389,5 +456,10 @@ async fn known(app: &AppState, conn: &mut PgConnection, token: &str) -> Answer<C
     for spelt in &found.granted {
         grants.add_named(spelt);
     }
-    Ok(Caller { id: claims.user_id, session: claims.session, user_type: found.user_type, course: found.course, grants })
+    // A role is given to whoever has work to do, such as a tutor; that is more than people do for themselves.
+    let for_oneself = matches!(found.user_type, UserType::Student | UserType::Parent);
+    let times = if found.granted.is_empty() { 1 } else { 10 };
+    let writes = (for_oneself && !found.is_staff && !found.is_superuser).then_some(times);
+    let (id, session) = (claims.user_id, claims.session);
+    Ok(Caller { id, session, user_type: found.user_type, course: found.course, grants, writes })
 }

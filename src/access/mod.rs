@@ -10,6 +10,6 @@ mod permission;
 pub mod throttle;
 pub mod tokens;
 
-pub(crate) use caller::standing;
 pub use caller::{Access, Actor, Caller, FromN8n, Public, Viewer, Visitor};
+pub(crate) use caller::{refuse_weaker, standing};
 pub use permission::{Grants, Need, Permission, Reach, UserType, may, parse};

@@ -2,9 +2,15 @@
 //!
 //! Hashing is the one thing the server does that costs a core for tens of milliseconds. It has a pool of its own, half
 //! the cores with a queue of 32: reads stay fast while a lecture hall logs in, and when the queue is full or the wait
-//! longer than two seconds the answer is 503 with `Retry-After`, at once.
+//! longer than two seconds the answer is 503 with `Retry-After`.
+//!
+//! Whoever floods waits for themselves: an address has at most two places of the queue and an account one. All others
+//! from there stand in a line of their own, which is short, and take nothing from anybody else. Nothing is hashed without
+//! saying who asks, since a place is had from a line alone; and what needs no hash is refused before.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use argon2::password_hash::phc::PasswordHash;
@@ -12,20 +18,29 @@ use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 use aws_lc_rs::{constant_time, pbkdf2};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 use zxcvbn::{Score, zxcvbn};
 
+use super::throttle::network;
 use crate::http::{Answer, Faults, Problem};
 
 const QUEUE: usize = 32;
 const WAIT: Duration = Duration::from_secs(2);
+
+/// Places of the queue that an address has at once.
+const OF_AN_ADDRESS: usize = 2;
+
+/// Those that have or wait for a place of one address, or of one account.
+const LONGEST_LINE: usize = 66;
 
 /// More rounds than any Django release asks for; a hash that asks for more is not worked on.
 const MOST_ROUNDS: u32 = 2_000_000;
 
 /// The longest password that is looked at, in bytes.
 const LONGEST: usize = 256;
+
+const GUESSABLE: &str = "This password is too common or too easy to guess.";
 
 /// The bounded pool of hash computations.
 #[derive(Clone)]
@@ -34,6 +49,8 @@ pub struct Hasher {
     cores: Arc<Semaphore>,
     /// How many cores there are when none is held.
     workers: usize,
+    addresses: Arc<Lanes>,
+    accounts: Arc<Lanes>,
     nobody: Arc<str>,
 }
 
@@ -44,13 +61,102 @@ pub struct Load {
     pub working: usize,
     /// Places beyond these.
     pub waiting: usize,
+    /// Places that are taken.
+    pub places: usize,
 }
 
-/// A place in the queue; whoever has one will be worked on or refused within two seconds.
-pub struct Place(#[allow(dead_code, reason = "held for its drop")] tokio::sync::OwnedSemaphorePermit);
+/// Lanes that lead to the queue, each with the name of those who stand in it. A lane is there while somebody does.
+struct Lanes {
+    /// Places of the queue that a lane has at once.
+    width: usize,
+    of: Mutex<HashMap<String, Arc<Lane>>>,
+}
+
+struct Lane(Arc<Semaphore>);
+
+/// Somebody in a lane, waiting or at work.
+struct Stand {
+    lanes: Arc<Lanes>,
+    name: String,
+    lane: Option<Arc<Lane>>,
+}
+
+impl Lanes {
+    fn new(width: usize) -> Arc<Self> {
+        Arc::new(Self { width, of: Mutex::default() })
+    }
+
+    /// Joins a lane, unless its line is too long.
+    fn join(self: &Arc<Self>, name: String) -> Answer<Stand> {
+        let mut lanes = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        let lane = lanes.entry(name.clone()).or_insert_with(|| Arc::new(Lane(Arc::new(Semaphore::new(self.width)))));
+        // One is the map's.
+        if Arc::strong_count(lane) > LONGEST_LINE {
+            return Err(busy());
+        }
+        Ok(Stand { lanes: self.clone(), name, lane: Some(lane.clone()) })
+    }
+}
+
+impl Stand {
+    /// At the head of the line, one after the other.
+    async fn turn(&self, until: Instant) -> Answer<OwnedSemaphorePermit> {
+        let Some(lane) = &self.lane else { return Err(busy()) };
+        let turn = timeout_at(until, lane.0.clone().acquire_owned()).await.map_err(|_| busy())?;
+        turn.map_err(|_| busy())
+    }
+}
+
+impl Drop for Stand {
+    fn drop(&mut self) {
+        let mut lanes = self.lanes.of.lock().unwrap_or_else(PoisonError::into_inner);
+        self.lane = None;
+        if lanes.get(&self.name).is_some_and(|lane| Arc::strong_count(lane) == 1) {
+            lanes.remove(&self.name);
+        }
+    }
+}
+
+/// Somebody in the line of an address, who takes no place from others yet.
+pub struct Line {
+    hasher: Hasher,
+    address: Stand,
+    until: Instant,
+}
+
+/// A place in the queue; whoever has one will be worked on or refused within two seconds of having joined the line.
+pub struct Place {
+    #[allow(dead_code, reason = "held for its drop; turns are given back before the lanes are left")]
+    held: [OwnedSemaphorePermit; 2],
+    #[allow(dead_code, reason = "held for its drop")]
+    of_account: Option<(OwnedSemaphorePermit, Stand)>,
+    #[allow(dead_code, reason = "held for its drop")]
+    of_address: Stand,
+    until: Instant,
+}
 
 /// One of the cores that passwords are hashed on.
-pub struct Core(#[allow(dead_code, reason = "held for its drop")] tokio::sync::OwnedSemaphorePermit);
+pub struct Core(#[allow(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+
+impl Line {
+    /// A place in the queue, for work on this account's password if there is an account.
+    ///
+    /// # Errors
+    /// 503 when it does not come within two seconds, or the queue is full.
+    pub async fn place(self, account: Option<&str>) -> Answer<Place> {
+        // The address first: whoever waits for their own address holds up no account.
+        let turn = self.address.turn(self.until).await?;
+        let of_account = match account {
+            Some(account) => {
+                let stand = self.hasher.accounts.join(account.to_owned())?;
+                Some((stand.turn(self.until).await?, stand))
+            }
+            None => None,
+        };
+        let place = self.hasher.places.clone().try_acquire_owned().map_err(|_| busy())?;
+        Ok(Place { held: [place, turn], of_account, of_address: self.address, until: self.until })
+    }
+}
 
 impl Hasher {
     /// With half of the machine's cores.
@@ -63,6 +169,8 @@ impl Hasher {
             places: Arc::new(Semaphore::new(QUEUE + cores)),
             cores: Arc::new(Semaphore::new(cores)),
             workers: cores,
+            addresses: Lanes::new(OF_AN_ADDRESS),
+            accounts: Lanes::new(1),
             nobody: nobody()?,
         })
     }
@@ -72,23 +180,38 @@ impl Hasher {
     pub fn load(&self) -> Load {
         let working = self.workers.saturating_sub(self.cores.available_permits());
         let places = (QUEUE + self.workers).saturating_sub(self.places.available_permits());
-        Load { working, waiting: places.saturating_sub(working) }
+        Load { working, waiting: places.saturating_sub(working), places }
     }
 
-    /// A place in the queue.
+    /// Joins the line of whoever asks from this address.
     ///
     /// # Errors
-    /// 503 when it is full.
-    pub fn place(&self) -> Answer<Place> {
-        self.places.clone().try_acquire_owned().map(Place).map_err(|_| busy())
+    /// 503 when that line is too long, or the queue is full: at once, and before anything else was done for them.
+    pub fn line(&self, from: IpAddr) -> Answer<Line> {
+        if self.places.available_permits() == 0 {
+            return Err(busy());
+        }
+        let address = self.addresses.join(network(from))?;
+        Ok(Line { hasher: self.clone(), address, until: Instant::now() + WAIT })
     }
 
-    /// Hashes a new password with argon2id (19 MiB, two passes, one lane).
+    /// Hashes a new password with argon2id (19 MiB, two passes, one lane), unless it is easy to guess. Finding that out
+    /// can take longer than the hash, so it is done here, and after the rules of [`check_rules`].
     ///
     /// # Errors
-    /// 503 when the pool is full.
-    pub async fn hash(&self, password: String) -> Answer<String> {
-        let place = self.place()?;
+    /// 400 on `field` when it is easy to guess, 503 when the wait is too long.
+    pub async fn hash_new(&self, place: Place, field: &'static str, password: String) -> Answer<String> {
+        self.run(place, move || {
+            if is_guessable(&password) { Err(Problem::invalid(field, GUESSABLE)) } else { compute(&password) }
+        })
+        .await?
+    }
+
+    /// Hashes a password that is somebody's already.
+    ///
+    /// # Errors
+    /// 503 when the wait is too long.
+    pub async fn hash_again(&self, place: Place, password: String) -> Answer<String> {
         self.run(place, move || compute(&password)).await?
     }
 
@@ -108,12 +231,16 @@ impl Hasher {
     /// # Errors
     /// 503 when none comes free in two seconds.
     pub async fn core(&self) -> Answer<Core> {
-        let core = timeout(WAIT, self.cores.clone().acquire_owned()).await.map_err(|_| busy())?;
+        self.core_until(Instant::now() + WAIT).await
+    }
+
+    async fn core_until(&self, until: Instant) -> Answer<Core> {
+        let core = timeout_at(until, self.cores.clone().acquire_owned()).await.map_err(|_| busy())?;
         core.map(Core).map_err(|_| busy())
     }
 
     async fn run<T: Send + 'static>(&self, place: Place, work: impl FnOnce() -> T + Send + 'static) -> Answer<T> {
-        let core = self.core().await?;
+        let core = self.core_until(place.until).await?;
         tokio::task::spawn_blocking(move || {
             let done = work();
             drop((core, place));
@@ -171,10 +298,27 @@ fn verify_django(password: &str, hash: &str) -> Option<bool> {
     Some(constant_time::verify_slices_are_equal(&made, &kept).is_ok())
 }
 
-/// Checks a new password against the policy and adds every reason against it to `field`.
+/// Whether a password is common or easy to guess: only its first 72 letters are looked at, since the time this takes grows
+/// with their number. It can be a quarter of a second.
+fn is_guessable(password: &str) -> bool {
+    let start: String = password.chars().take(72).collect();
+    matches!(zxcvbn(&start, &[]).score(), Score::Zero | Score::One)
+}
+
+/// Checks a new password against the whole policy and adds every reason against it to `field`: for the command line, where
+/// nobody else waits.
+pub(crate) fn check(faults: &mut Faults, field: &str, password: &str, about: &[(&str, &str)]) {
+    check_rules(faults, field, password, about);
+    if is_guessable(password) {
+        faults.add(field, GUESSABLE);
+    }
+}
+
+/// Checks a new password against all of the policy but whether it is easy to guess, which [`Hasher::hash_new`] does, and
+/// adds every reason against it to `field`.
 ///
 /// `about` is what the password may not resemble: the owner's names, user name and mail address.
-pub fn check(faults: &mut Faults, field: &str, password: &str, about: &[(&str, &str)]) {
+pub fn check_rules(faults: &mut Faults, field: &str, password: &str, about: &[(&str, &str)]) {
     if password.chars().count() < 8 {
         faults.add(field, "This password is too short. It must contain at least 8 characters.");
     }
@@ -183,10 +327,6 @@ pub fn check(faults: &mut Faults, field: &str, password: &str, about: &[(&str, &
     }
     if !password.is_empty() && password.chars().all(char::is_numeric) {
         faults.add(field, "This password is entirely numeric.");
-    }
-    let start: String = password.chars().take(72).collect();
-    if matches!(zxcvbn(&start, &[]).score(), Score::Zero | Score::One) {
-        faults.add(field, "This password is too common or too easy to guess.");
     }
     let lower = password.to_lowercase();
     for (what, value) in about {

@@ -36,6 +36,12 @@ impl Reach {
         self.covers(Self::ALL)
     }
 
+    /// Without the caller's own records.
+    #[must_use]
+    pub fn beyond_own(self) -> Self {
+        Self(self.0 & !Self::OWN.0)
+    }
+
     /// Whether it reaches nothing at all.
     #[must_use]
     pub fn is_none(self) -> bool {
@@ -342,6 +348,16 @@ impl Grants {
     #[must_use]
     pub fn reach(&self, permission: Permission) -> Reach {
         self.0.get(permission as usize).copied().unwrap_or_default()
+    }
+
+    /// A permission by which these reach further than `others` do; rights over one's own records are no power over others,
+    /// and are not compared.
+    #[must_use]
+    pub fn beyond(&self, others: &Self) -> Option<Permission> {
+        Permission::ALL.iter().copied().find(|permission| {
+            let reach = self.reach(*permission).beyond_own();
+            !reach.is_none() && !others.reach(*permission).covers(reach)
+        })
     }
 
     /// All of them as `code:scope`.

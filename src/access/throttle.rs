@@ -13,10 +13,12 @@
 use std::net::IpAddr;
 
 use aws_lc_rs::digest;
+use axum::http::StatusCode;
 use sqlx::PgConnection;
 
-use super::passwords::Place;
+use super::passwords::Line;
 use crate::app::AppState;
+use crate::config::Config;
 use crate::db::{self, Pool};
 use crate::http::{Answer, Problem};
 use crate::ids::Id;
@@ -43,7 +45,42 @@ impl Bucket {
     /// Password resets: three for each account and hour.
     #[must_use]
     pub fn of_reset(account: &str) -> Self {
-        Self::new(format!("reset:{}", digest_of(&account.to_lowercase())), 3.0, 1200.0)
+        Self::new(format!("reset:{}", digest_of(account)), 3.0, 1200.0)
+    }
+
+    /// Asking for password resets from an address, whosever: `RESETS_AT_ONCE`, and `RESETS_AN_HOUR` more.
+    #[must_use]
+    pub fn of_resets_from(ip: IpAddr, config: &Config) -> Self {
+        let key = format!("resets:{}", digest_of(&network(ip)));
+        Self::new(key, f64::from(config.resets_at_once), an_hour(config.resets_an_hour))
+    }
+
+    /// Registering from an address: `REGISTRATIONS_AT_ONCE`, and `REGISTRATIONS_AN_HOUR` more.
+    #[must_use]
+    pub fn of_registrations_from(ip: IpAddr, config: &Config) -> Self {
+        let key = format!("registrations:{}", digest_of(&network(ip)));
+        Self::new(key, f64::from(config.registrations_at_once), an_hour(config.registrations_an_hour))
+    }
+
+    /// What a person writes, whatever it is: `PERSON_WRITES_AT_ONCE`, and `PERSON_WRITES_A_MINUTE` more, or so many
+    /// times as much.
+    #[must_use]
+    pub fn of_writes(person: Id, times: u32, config: &Config) -> Self {
+        let times = f64::from(times);
+        let seconds = 60.0 / (f64::from(config.person_writes_a_minute) * times);
+        Self::new(format!("writes:{person}"), f64::from(config.person_writes_at_once) * times, seconds)
+    }
+
+    /// Logging in with the right password, which leaves a session and a line of the audit log: 600, and as many in an hour.
+    #[must_use]
+    pub fn of_log_ins(person: Id) -> Self {
+        Self::new(format!("sessions:{person}"), 600.0, 6.0)
+    }
+
+    /// Enrolling and withdrawing by oneself, each of which leaves rows that are kept: 200, and 120 more in an hour.
+    #[must_use]
+    pub fn of_enrolments(person: Id) -> Self {
+        Self::new(format!("enrolments:{person}"), 200.0, 30.0)
     }
 
     /// Questions to the advisor: ten for each person, and one more every six seconds.
@@ -53,9 +90,25 @@ impl Bucket {
     }
 }
 
+/// The seconds for each of so many in an hour.
+fn an_hour(tokens: u32) -> f64 {
+    3600.0 / f64::from(tokens)
+}
+
+/// The hours after which a bucket that nobody took from is full again, whichever it is.
+#[must_use]
+pub fn full_after_hours(config: &Config) -> u32 {
+    let resets = config.resets_at_once.div_ceil(config.resets_an_hour);
+    let registrations = config.registrations_at_once.div_ceil(config.registrations_an_hour);
+    let writes = config.person_writes_at_once.div_ceil(config.person_writes_a_minute * 60);
+    // Enrolments are the slowest of those that cannot be set.
+    resets.max(registrations).max(writes).max(2)
+}
+
 /// A guess at an account's password from an address.
 #[derive(Debug, Clone)]
 pub struct Attempt {
+    subject: String,
     from_known: bool,
     /// What is left for addresses that the account knows. Never more than `account` has, so that what that has beyond it
     /// is for all others, and never more than [`OF_KNOWN`].
@@ -65,11 +118,12 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// At this account, which has logged in from this address before or has not.
+    /// At this account, as `#` and its id or else a folded name; it has logged in from this address before or has not.
     #[must_use]
-    pub fn new(account: &str, ip: IpAddr, from_known: bool) -> Self {
-        let account = digest_of(&account.to_lowercase());
+    pub fn new(subject: &str, ip: IpAddr, from_known: bool) -> Self {
+        let account = digest_of(subject);
         Self {
+            subject: subject.to_owned(),
             from_known,
             known: Bucket::new(format!("login:{account}:known"), OF_KNOWN, 60.0),
             account: Bucket::new(format!("login:{account}"), OF_KNOWN + 10.0, 60.0),
@@ -106,7 +160,7 @@ impl Attempt {
 }
 
 /// A client with IPv6 has a whole /64 to itself, and is counted by it.
-fn network(ip: IpAddr) -> String {
+pub(super) fn network(ip: IpAddr) -> String {
     match ip {
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => {
@@ -131,20 +185,44 @@ fn digest_of(text: &str) -> String {
 /// Whether `password` is the one that was hashed, as an attempt. Without a hash it takes as long and says no.
 ///
 /// # Errors
-/// 429 with the seconds until another attempt may be made; 503 when the wait for a core is too long, which costs nothing.
+/// 429 with the seconds until another attempt may be made, before a place is waited for; 503 when the wait is too long,
+/// which costs nothing.
 pub async fn guess(
     app: &AppState,
     attempt: &Attempt,
-    place: Place,
+    line: Line,
     password: String,
     hash: Option<String>,
 ) -> Answer<bool> {
+    refuse_spent(&app.db, attempt).await?;
+    // Nothing is written for those who wait in vain.
+    let place = line.place(Some(&attempt.subject)).await?;
     take(&app.db, attempt).await?;
     let fits = app.hasher.verify(place, password, hash).await;
     if !matches!(fits, Ok(false)) {
         db::write(&app.db, |tx, _| Box::pin(give_back(tx, attempt))).await?;
     }
     fits
+}
+
+/// Refuses an attempt whose buckets are empty, by a look at them: those who come at once are told apart by [`take`].
+async fn refuse_spent(pool: &Pool, attempt: &Attempt) -> Answer<()> {
+    let buckets = attempt.buckets();
+    let (keys, ..) = columns(&buckets);
+    let found = sqlx::query!(
+        r#"select key, tokens, greatest(0, extract(epoch from rule_now() - updated_at))::float8 as "seconds!"
+             from throttle_buckets
+            where key = any($1)"#,
+        &keys
+    )
+    .fetch_all(&mut *pool.acquire().await?)
+    .await?;
+    let after = buckets.map(|(bucket, takes)| {
+        let has = found.iter().find(|found| found.key == bucket.key);
+        let has = has.map_or(bucket.holds, |found| found.tokens + bucket.a_second * found.seconds);
+        (bucket.key.clone(), bucket.holds.min(has) - takes)
+    });
+    attempt.wait(&after).map_or(Ok(()), |wait| Err(Problem::throttled(seconds(wait))))
 }
 
 /// Takes the tokens of an attempt, or none.
@@ -232,10 +310,40 @@ pub async fn charge(tx: &mut PgConnection, bucket: Bucket) -> Answer<()> {
     if short > ROUNDING { Err(Problem::throttled(seconds(short / bucket.a_second))) } else { Ok(()) }
 }
 
+/// Gives back the token of what did not come to pass.
+///
+/// # Errors
+/// The database's failure.
+pub async fn refund(tx: &mut PgConnection, bucket: Bucket) -> Answer<()> {
+    give_back_to(tx, &[(&bucket, 1.0)]).await?;
+    Ok(())
+}
+
+/// Takes so much for something that a person writes, in a statement of its own: it costs whether or not what follows is
+/// refused.
+///
+/// # Errors
+/// 429 with the seconds until there is enough.
+pub(super) async fn charge_write(session: &mut PgConnection, bucket: &Bucket, cost: f64) -> Answer<()> {
+    let one = [(bucket, cost)];
+    let short = take_from(&mut *session, &one).await?.iter().map(|(_, tokens)| -tokens).fold(0.0, f64::max);
+    if short <= ROUNDING {
+        return Ok(());
+    }
+    give_back_to(session, &one).await?;
+    let wait = seconds(short / bucket.a_second);
+    Err(Problem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "throttled",
+        format!("You have changed a lot within a short time. Try again in {wait} seconds."),
+    )
+    .retry_after(wait))
+}
+
 /// Whole seconds to wait.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "buckets fill within an hour")]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "buckets fill within days")]
 fn seconds(wait: f64) -> u64 {
-    wait.ceil().clamp(1.0, 3600.0) as u64
+    wait.ceil().clamp(1.0, 86_400.0) as u64
 }
 
 /// Takes a token if there is one, and says whether there was: where being refused must not show.

@@ -21,6 +21,7 @@ pub use endpoint::Endpoint;
 pub fn routes() -> Routes {
     Routes::under("/api/askai")
         .post("/chat/", chat::chat, "Answers a question about the caller's own studies.")
+        .counts_nothing("Questions have a bucket of their own: ten, and one more every six seconds.")
         .refuses(429, "The caller has asked too much; see Retry-After.")
         .refuses(502, "The advisor failed, or its answer is unusable.")
         .refuses(504, "The advisor did not answer in time.")

@@ -13,6 +13,7 @@ use crate::access::passwords;
 use crate::config::Config;
 use crate::db::{self, Pool};
 use crate::http::{Faults, Problem, Refusal};
+use crate::users::names;
 
 /// What violated constraints mean: somebody was quicker.
 const REFUSALS: &[Refusal] = &[
@@ -98,6 +99,9 @@ async fn faults_of(pool: &Pool, email: &str, username: &str, password: Option<&s
         faults.text("username", username, 150);
         let plain = username.chars().all(|c| c.is_alphanumeric() || "@.+-_".contains(c));
         faults.unless(plain, "username", "Only letters, digits and @ . + - _ are allowed.");
+        if !email.is_empty() {
+            names::check(&mut faults, email, username);
+        }
         faults.unless(!username_taken, "username", "A user with this username already exists.");
     }
     if let Some(password) = password {

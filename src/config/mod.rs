@@ -116,6 +116,24 @@ pub struct Config {
     pub audit_key: SecretString,
     /// `REGISTRATION`: who may create an account.
     pub registration: Registration,
+    /// `REGISTRATIONS_AT_ONCE`: how often people register from one address without a pause.
+    pub registrations_at_once: u32,
+    /// `REGISTRATIONS_AN_HOUR`: how often beyond these.
+    pub registrations_an_hour: u32,
+    /// `RESETS_AT_ONCE`: how many links for a new password are asked for from one address without a pause.
+    pub resets_at_once: u32,
+    /// `RESETS_AN_HOUR`: how many beyond these.
+    pub resets_an_hour: u32,
+    /// `PERSON_WRITES_AT_ONCE`: how much a student or parent writes without a pause.
+    pub person_writes_at_once: u32,
+    /// `PERSON_WRITES_A_MINUTE`: how much beyond that.
+    pub person_writes_a_minute: u32,
+    /// `KEEP_MAIL_DAYS`: how long a mail that was sent, or never could be, stays in the queue's table.
+    pub keep_mail_days: u32,
+    /// `KEEP_WORKFLOW_DAYS`: how long calls of workflows and what came of them are kept.
+    pub keep_workflow_days: u32,
+    /// `KEEP_MESSAGES_DAYS`: how long a message is kept that was read.
+    pub keep_messages_days: u32,
     /// `ACCESS_TOKEN_MINUTES`: how long an access token is good.
     pub access_token_lifetime: Duration,
     /// `REFRESH_ROTATION`: a refresh token is good once; using it again revokes its session.
@@ -435,6 +453,15 @@ impl Config {
                 if prod { Registration::Closed } else { Registration::Open },
                 &[("open", Registration::Open), ("closed", Registration::Closed)],
             ),
+            registrations_at_once: read.number("REGISTRATIONS_AT_ONCE", 60, 1..=100_000),
+            registrations_an_hour: read.number("REGISTRATIONS_AN_HOUR", 60, 1..=100_000),
+            resets_at_once: read.number("RESETS_AT_ONCE", 30, 1..=100_000),
+            resets_an_hour: read.number("RESETS_AN_HOUR", 60, 1..=100_000),
+            person_writes_at_once: read.number("PERSON_WRITES_AT_ONCE", 30, 1..=100_000),
+            person_writes_a_minute: read.number("PERSON_WRITES_A_MINUTE", 5, 1..=100_000),
+            keep_mail_days: read.number("KEEP_MAIL_DAYS", 30, 1..=36_500),
+            keep_workflow_days: read.number("KEEP_WORKFLOW_DAYS", 90, 1..=36_500),
+            keep_messages_days: read.number("KEEP_MESSAGES_DAYS", 365, 1..=36_500),
             access_token_lifetime: Duration::from_secs(60 * read.number("ACCESS_TOKEN_MINUTES", 60, 1..=1440)),
             refresh_rotation: read.flag("REFRESH_ROTATION", false),
             password_reset_url: read.password_reset_url(public_url.as_deref(), bind),

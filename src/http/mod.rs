@@ -33,7 +33,7 @@ pub use own_task::own_task;
 pub use page::Page;
 pub use problem::{Answer, Faults, Problem, Refusal, render};
 pub use repeat::Repeat;
-pub use routes::{Route, Routes, nothing_here, wrong_method};
+pub use routes::{Cost, Route, Routes, nothing_here, wrong_method};
 pub use verbs::{
     Audited, Resource, Sight, Target, Writable, change, create, find, insert, list, remove, replace, restore, show,
 };

@@ -17,6 +17,12 @@ pub fn document(routes: &Routes) -> Value {
     for route in routes.lines() {
         let mut notes = Notes::default();
         (route.notes)(&mut notes, &mut schemas);
+        if route.cost().0 > 0.0 && !matches!(route.access, "public" | "n8n") {
+            notes.refuses(
+                429,
+                "The caller, a student or parent, has changed a lot within a short time; see Retry-After.",
+            );
+        }
         for (status, says) in &route.refusals {
             notes.refuses(*status, says);
         }

@@ -293,6 +293,13 @@ impl From<sqlx::Error> for Problem {
         if ["08", "53", "57P", "25P03"].iter().any(|class| state.starts_with(class)) {
             return Self::broken_session(error);
         }
+        // Whichever write it is that would take the last one.
+        if constraint.as_deref() == Some("users_keep_an_administrator") {
+            return Self::conflict(
+                "last_administrator",
+                "This is the last account that can manage accounts. Give another account these rights first.",
+            );
+        }
         let mut problem = match state.as_str() {
             // The caller's text or number cannot be stored: NUL, too long, out of range, not a date, not a number …
             "22021" | "22P05" | "22001" | "22003" | "22007" | "22008" | "22P02" | "23502" | "54001" => Self::new(

@@ -1,16 +1,20 @@
 //! The route table. A handler that does not say who may call it does not compile, and what it says is remembered: the
 //! authorisation matrix and the OpenAPI document are read off this table, so there is no list to forget.
 
-use axum::Router;
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, MethodRouter, on};
+use axum::{Extension, Router};
 
 use super::describe::{Answers, Describe, Notes, Schemas};
 use super::problem::{Answer, Problem};
 use crate::access::Access;
 use crate::app::AppState;
+
+/// What a write costs of the bucket of the person who writes, where not one token: see [`Route::counts`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cost(pub f64);
 
 /// One line of the table.
 pub struct Route {
@@ -27,7 +31,18 @@ pub struct Route {
     pub(super) notes: fn(&mut Notes, &mut Schemas),
     /// Statuses that none of the handler's parts knows of, each with its reason.
     pub(super) refusals: Vec<(u16, &'static str)>,
+    /// What a call costs a person who changes something by it, and why, where it is not one token. Every route but those that
+    /// only read counts, unless its line in the table says otherwise.
+    pub counts: Option<(Cost, &'static str)>,
     handler: MethodRouter<AppState>,
+}
+
+impl Route {
+    /// What a call costs of what a student or parent may write; nothing for reading.
+    #[must_use]
+    pub fn cost(&self) -> Cost {
+        if self.method == Method::GET { Cost(0.0) } else { self.counts.map_or(Cost(1.0), |(cost, _)| cost) }
+    }
 }
 
 /// The endpoints below one path.
@@ -122,6 +137,26 @@ impl Routes {
         self
     }
 
+    /// The endpoint added last is something people do often in a row: it costs them a tenth of other changes, because of this.
+    #[must_use]
+    pub fn counts_a_tenth(self, why: &'static str) -> Self {
+        self.counts(0.1, why)
+    }
+
+    /// The endpoint added last costs nothing of what a person may write, because of this.
+    #[must_use]
+    pub fn counts_nothing(self, why: &'static str) -> Self {
+        self.counts(0.0, why)
+    }
+
+    fn counts(mut self, cost: f64, why: &'static str) -> Self {
+        if let Some(route) = self.lines.last_mut() {
+            route.counts = Some((Cost(cost), why));
+            route.handler = std::mem::take(&mut route.handler).layer(Extension(Cost(cost)));
+        }
+        self
+    }
+
     /// All of these and all of `other`.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
@@ -151,6 +186,7 @@ impl Routes {
             says,
             notes: H::describe,
             refusals: Vec::new(),
+            counts: None,
             handler: on(filter, handler),
         });
         self

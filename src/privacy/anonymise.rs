@@ -7,7 +7,7 @@ use sqlx::{PgConnection, Postgres, QueryBuilder};
 use utoipa::ToSchema;
 
 use super::tables::{TABLES, Table};
-use crate::access::{Actor, UserType, may};
+use crate::access::{Actor, UserType, may, refuse_weaker};
 use crate::app::AppState;
 use crate::audit;
 use crate::http::{Answer, Bare, Done, PathId, Problem};
@@ -64,6 +64,7 @@ pub(super) async fn anonymise(
                 if person.is_anonymised {
                     return Err(Problem::conflict("already_anonymised", "This person has been anonymised already."));
                 }
+                refuse_weaker(tx, actor, id).await?;
                 if person.is_superuser || person.user_type == UserType::Admin {
                     let says = "This person is an administrator. Take that right away first.";
                     return Err(Problem::conflict("is_administrator", says));

@@ -36,7 +36,7 @@ pub struct Table {
 }
 
 /// Columns that many tables have and that are not personal in any.
-pub const EVERYWHERE: &str = "id created_at updated_at created_by updated_by deleted_at is_deleted";
+pub const EVERYWHERE: &str = "id created_at updated_at created_by updated_by deleted_at is_deleted security_version";
 
 const TABLE: Table = Table {
     name: "",
@@ -343,7 +343,7 @@ pub const TABLES: &[Table] = &[
     plain("intakes", "semester year"),
     plain("job_runs", "job last_started_at last_finished_at last_error"),
     plain("media_assets", "file_id uploaded_by_id"),
-    // Digests of accounts and addresses, gone within an hour.
+    // Digests of accounts and addresses, gone when they are full again.
     plain("throttle_buckets", "key tokens"),
     plain("unit_anti_requisites", "lower_unit_id upper_unit_id"),
     plain("unit_prerequisites", "unit_id prerequisite_id"),
@@ -355,6 +355,7 @@ pub const TABLES: &[Table] = &[
         cleared: &[
             ("email", "'anonymised-' || id || '@invalid'"),
             ("username", "'anonymised-' || id"),
+            ("username_key", "null"),
             ("password_hash", "'!'"),
             ("first_name", "''"),
             ("last_name", "''"),

@@ -99,11 +99,20 @@ async fn next(app: &AppState, transport: &Transport) -> Answer<bool> {
                        order by next_at, id
                        limit 1
                          for update skip locked)
-         returning id, template, user_id, recipient, attempts, created_at < rule_now() - interval '2 days' as \"old!\""
+         returning id, template, user_id, recipient, attempts, created_at < rule_now() - interval '2 days' as \"old!\",
+                   security_version is distinct from coalesce((select u.security_version from users u where u.id = user_id), 1)
+                       as \"is_void!\""
     )
     .fetch_optional(&mut *app.db.acquire().await?)
     .await?;
     let Some(mail) = due else { return Ok(false) };
+    // What it was asked for under has ended: the password, the address or the activity of the account has changed.
+    if mail.is_void {
+        sqlx::query!("update mail_outbox set state = 'skipped', leased_until = null where id = $1", mail.id)
+            .execute(&mut *app.db.acquire().await?)
+            .await?;
+        return Ok(true);
+    }
     let sent = match message(app, &mail.template, mail.user_id, &mail.recipient).await {
         Ok(message) => transport.send(message).await.map_err(|error| format!("{error:#}")),
         Err(problem) => Err(problem.to_string()),

@@ -4,7 +4,8 @@
 //! `guardians`, `guardian_students`, `guardian_grants`, `scholarships`, `scholarship_applications`, their files and the
 //! queue `mail_outbox`; makes the row of `gold_accounts` that every student has. What always holds, and where:
 //!
-//! - an address or user name names one account: `users_email_is_unique`, `users_username_is_unique`;
+//! - an address or user name names one account: `users_email_is_unique`, `users_username_is_unique`; and no user name
+//!   looks like another's: [`names`], `users_username_looks_like_no_other`;
 //! - nobody but an administrator changes what gives rights: [`accounts`] keeps what a person writes of themselves
 //!   (`Profile`) and what administrators write (`Standing`) in two types;
 //! - a token is as good as its session: `access::caller` asks on every request;
@@ -18,6 +19,7 @@ pub mod accounts;
 pub(crate) mod guardians;
 pub mod log_in;
 pub mod mail;
+pub mod names;
 pub mod reset;
 pub mod roles;
 mod scholarship_applications;

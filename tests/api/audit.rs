@@ -179,7 +179,7 @@ struct Entry {
     resource_type: String,
     resource_id: Option<i64>,
     details: Value,
-    /// The transaction that wrote it, as rows have it in `xmin`.
+    /// The transaction, or the part of one that could be taken back, that wrote it.
     transaction: String,
 }
 
@@ -188,7 +188,7 @@ async fn log(app: &TestApp) -> Vec<Entry> {
     let rows = sqlx::query_as!(
         Entry,
         r#"select user_id, action, resource_type, resource_id, details,
-                  (position::text::numeric % 4294967296)::text as "transaction!"
+                  xmin::text as "transaction!"
              from audit_log
             order by id"#
     );

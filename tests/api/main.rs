@@ -31,6 +31,7 @@ mod deploy;
 mod enrollment;
 mod faults;
 mod files;
+mod floods;
 mod log;
 mod metrics;
 mod migrations;

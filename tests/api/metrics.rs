@@ -150,8 +150,9 @@ async fn queues_and_what_waits_in_them_are_measured() {
     assert!((3600.0..3700.0).contains(&lag), "{lag}");
 
     // All cores for passwords are held, and one more waits.
-    let (place, core) = (app.state.hasher.place().unwrap(), app.state.hasher.core().await.unwrap());
-    let waiting = app.state.hasher.place().unwrap();
+    let line = || app.state.hasher.line(std::net::IpAddr::from([10, 0, 0, 1])).unwrap();
+    let (place, core) = (line().place(None).await.unwrap(), app.state.hasher.core().await.unwrap());
+    let waiting = line().place(None).await.unwrap();
     assert!(measured.value("swincms_password_hashes_working").await >= Some(1.0));
     assert!(measured.value("swincms_password_hashes_waiting").await >= Some(1.0));
     drop((place, core, waiting));

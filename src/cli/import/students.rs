@@ -23,6 +23,7 @@ use crate::access::passwords;
 use crate::cli::{audit, hashing};
 use crate::db::{self, Pool};
 use crate::http::{self, Answer, Problem};
+use crate::users::names;
 
 /// A student as it stands in a file. It is not shown for debugging: there is a password in it.
 #[derive(Clone, Default, Deserialize)]
@@ -114,6 +115,7 @@ fn checked<'r>(rows: &'r [Row<StudentRow>], faults: &mut Faults) -> Vec<Student<
         found.name("username", username, 150);
         let plain = username.chars().all(|c| c.is_alphanumeric() || "@.+-_".contains(c));
         found.unless(plain, "username", "Only letters, digits and @ . + - _ are allowed.");
+        names::check(&mut found, email, username);
         let full_name = given(row.full_name.as_deref()).unwrap_or_default();
         // The last word is the family name; a single word is a first name.
         let (first_name, last_name) = full_name.rsplit_once(char::is_whitespace).unwrap_or((full_name, ""));

@@ -31,6 +31,7 @@ pub(super) async fn live(conn: &mut PgConnection, user: Id) -> sqlx::Result<Opti
              from calendar_links
             where user_id = $1
               and revoked_at is null
+              and security_version = (select u.security_version from users u where u.id = $1)
             order by id desc
             limit 1"#,
         user.0
@@ -76,9 +77,10 @@ pub(super) async fn holder(conn: &mut PgConnection, token_hash: &[u8]) -> sqlx::
         r#"select id as "id: Id",
                   user_id as "user: Id",
                   coalesce(last_used_at < rule_now() - interval '10 minutes', true) as "is_due!"
-             from calendar_links
+             from calendar_links l
             where token_hash = $1
-              and revoked_at is null"#,
+              and revoked_at is null
+              and security_version = (select u.security_version from users u where u.id = l.user_id)"#,
         token_hash
     )
     .fetch_optional(conn)

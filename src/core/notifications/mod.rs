@@ -15,6 +15,8 @@ pub use handlers::Notification;
 pub(crate) use store::{Digest, Notice, keep_digest, tell};
 pub use stream::Streams;
 
+const ONE_BY_ONE: &str = "People go through what they were told one by one.";
+
 /// The endpoints of this resource.
 pub(super) fn routes() -> Routes {
     Routes::under("/api/core/notifications")
@@ -22,9 +24,13 @@ pub(super) fn routes() -> Routes {
         .post("/", send::send, "Notifies somebody; students and parents write to staff, convenors and administrators.")
         .get("/unread-count/", mark::unread_count, "Counts the caller's unread notifications.")
         .post("/mark-all-read/", mark::mark_all_read, "Marks all of the caller's notifications as read.")
+        .counts_a_tenth(ONE_BY_ONE)
         .get("/stream/", stream::stream, "Sends the caller's notifications as they come, by server-sent events.")
         .get("/{id}/", show::<Notification>, "Shows a notification of the caller's.")
         .put("/{id}/", mark::replace, "Marks a notification of the caller's as read or unread.")
+        .counts_a_tenth(ONE_BY_ONE)
         .patch("/{id}/", mark::change, "Marks a notification of the caller's as read or unread.")
+        .counts_a_tenth(ONE_BY_ONE)
         .delete("/{id}/", mark::remove, "Deletes a notification of the caller's.")
+        .counts_a_tenth(ONE_BY_ONE)
 }

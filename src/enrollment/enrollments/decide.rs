@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::report::{Report, refuse_many};
 use super::steps::{Ask, By, take};
+use crate::access::throttle::{self, Bucket};
 use crate::access::{Actor, Need, may};
 use crate::app::AppState;
 use crate::http::{Answer, Bare, Done, Optional, PathId, Posted, Problem, Repeat};
@@ -100,6 +101,9 @@ async fn one<P: Need>(
             Box::pin(async move {
                 let outcome = take(tx, By::of(actor), action, asks).await?.pop();
                 outcome.unwrap_or_else(|| Err(Problem::absent()))?;
+                if action == "withdraw" && !actor.scope().is_all() {
+                    throttle::charge(tx, Bucket::of_enrolments(actor.id())).await?;
+                }
                 Done::with(&Outcome { status })
             })
         })

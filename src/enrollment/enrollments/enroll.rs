@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use super::handlers::Enrollment;
 use super::rules::{self, Facts, Terms};
 use super::store;
+use crate::access::throttle::{self, Bucket};
 use crate::access::{Actor, Viewer, may};
 use crate::app::AppState;
 use crate::audit;
@@ -99,6 +100,9 @@ async fn enroll(tx: &mut PgConnection, actor: &Viewer, student: Id, offering: Id
         let from = facts.here.as_ref().filter(|here| !here.is_deleted).map_or("", |here| here.status.as_str());
         // None when another took the last seat, or closed the offering, since the facts were read: look again.
         if let Some((id, status)) = store::take_seat(tx, author, student, offering, from, terms.by_staff).await? {
+            if !terms.by_staff {
+                throttle::charge(tx, Bucket::of_enrolments(student)).await?;
+            }
             announce(tx, actor, &facts, student, (id, status)).await?;
             let after = json!({ "student": student, "offering": offering, "status": status });
             audit::record(tx, actor, "create", Enrollment::NAME, Some(id), &Value::Null, &after).await?;

@@ -12,7 +12,7 @@ use super::standing::Standing;
 use super::store::{self, ConvenedUnit};
 use super::user::{KNOWN_OF_CHILDREN, User, UserRow};
 use crate::access::throttle::{self, Attempt};
-use crate::access::{Actor, Permission, UserType, may, passwords};
+use crate::access::{Actor, Permission, UserType, may, passwords, refuse_weaker};
 use crate::app::AppState;
 use crate::audit;
 use crate::db::{self, Reading};
@@ -22,7 +22,7 @@ use crate::http::{
     Resource, Shown, Sight, find,
 };
 use crate::ids::Id;
-use crate::users::sessions;
+use crate::users::{names, sessions};
 
 /// What can be written of a user: the profile by the person, all of it by an administrator. What is not the caller's to
 /// write is ignored.
@@ -177,8 +177,11 @@ async fn locked(
         return Err(Problem::absent());
     }
     let row = find::<User>(tx, actor, id, Sight::Visible).await?;
-    if id != actor.id() && !is_admin(actor) {
-        return Err(Problem::forbidden("Only the person and administrators may change a user."));
+    if id != actor.id() {
+        if !is_admin(actor) {
+            return Err(Problem::forbidden("Only the person and administrators may change a user."));
+        }
+        refuse_weaker(tx, actor, id).await?;
     }
     condition.holds_for(&User::shown(row.clone(), actor))?;
     Ok(row)
@@ -195,10 +198,13 @@ async fn store_change(
     let mut faults = Faults::default();
     profile.check(&mut faults, store::today(tx).await?);
     if is_admin(actor) {
-        standing.check(&mut faults);
+        standing.check(&mut faults, Some(&before.standing));
     }
     faults.check()?;
     standing.refuse_new_rights(&before.standing, actor)?;
+    if before.id == actor.id() {
+        standing.refuse_more_for_oneself(&before.standing)?;
+    }
     if before.standing.is_active && !standing.is_active {
         refuse_own(actor, before.id)?;
     }
@@ -211,6 +217,9 @@ async fn store_change(
     }
     if before.standing.is_active && !standing.is_active {
         sessions::revoke_all(tx, before.id, None, "deactivated").await?;
+    } else if names::fold(&before.standing.email) != names::fold(&standing.email) {
+        let own = Some(actor.session()).filter(|_| before.id == actor.id());
+        sessions::revoke_all(tx, before.id, own, "the address was changed").await?;
     }
     let (old, new) = (merged(&before.standing, &before.profile)?, merged(&standing, &profile)?);
     audit::record(tx, actor, "update", "user", Some(before.id), &old, &new).await?;
@@ -241,6 +250,7 @@ pub(super) async fn deactivate(
             let row = find::<User>(tx, actor, id, Sight::Visible).await?;
             let admin = actor.require::<may::ManageUsers>()?;
             condition.holds_for(&User::shown(row, &admin))?;
+            refuse_weaker(tx, &admin, id).await?;
             refuse_own(&admin, id)?;
             if !store::set_active(tx, admin.id(), id, false).await? {
                 return Err(Problem::absent());
@@ -267,6 +277,7 @@ pub(super) async fn reactivate(
                 if !store::lock(tx, id).await? {
                     return Err(Problem::absent());
                 }
+                refuse_weaker(tx, actor, id).await?;
                 if store::is_anonymised(tx, id).await? {
                     return Err(Problem::conflict("anonymised", "This person has been anonymised and stays so."));
                 }
@@ -293,16 +304,18 @@ pub(super) async fn change_password(
     let owner = store::owner(&mut *app.db.acquire().await?, actor.id()).await?;
     let mut faults = Faults::default();
     faults.unless(!sent.current_password.is_empty(), "current_password", "This field is required.");
-    passwords::check(&mut faults, "new_password", &sent.new_password, &owner.about());
+    passwords::check_rules(&mut faults, "new_password", &sent.new_password, &owner.about());
     faults.check()?;
 
     // Whoever holds a stolen token guesses here no faster than at the door.
-    let place = app.hasher.place()?;
-    let attempt = Attempt::new(&format!("#{}", actor.id()), actor.origin.ip, true);
-    if !throttle::guess(&app, &attempt, place, sent.current_password, Some(owner.password_hash)).await? {
+    let line = app.hasher.line(actor.origin.ip)?;
+    let account = format!("#{}", actor.id());
+    let attempt = Attempt::new(&account, actor.origin.ip, true);
+    if !throttle::guess(&app, &attempt, line, sent.current_password, Some(owner.password_hash)).await? {
         return Err(Problem::invalid("current_password", "This is not your current password."));
     }
-    let hash = app.hasher.hash(sent.new_password).await?;
+    let place = app.hasher.line(actor.origin.ip)?.place(Some(&account)).await?;
+    let hash = app.hasher.hash_new(place, "new_password", sent.new_password).await?;
     let (actor, hash) = (&actor, hash.as_str());
     db::write(&app.db, |tx, _| {
         Box::pin(async move {

@@ -10,10 +10,12 @@ use super::profile::Profile;
 use super::standing::Standing;
 use super::store;
 use super::user::User;
+use crate::access::throttle::{self, Bucket};
 use crate::access::{Permission, UserType, Viewer, Visitor, passwords};
 use crate::app::AppState;
 use crate::audit;
 use crate::config::Registration;
+use crate::db;
 use crate::http::{Answer, Created, Faults, Posted, Problem, Refusal, Sight, find};
 use crate::ids::Id;
 
@@ -35,6 +37,7 @@ pub struct NewUser {
 pub(super) const REFUSALS: &[Refusal] = &[
     Refusal::taken("users_email_is_unique", "email", "A user with this email already exists."),
     Refusal::taken("users_username_is_unique", "username", "A user with this username already exists."),
+    Refusal::taken("users_username_looks_like_no_other", "username", "A user with this username already exists."),
     Refusal::invalid("users_anonymised_stay_so", "username", "This person has been anonymised and stays so."),
 ];
 
@@ -62,6 +65,9 @@ impl NewUser {
 }
 
 /// `POST /api/users/users/`
+///
+/// A taken address is 409, which tells who has an account: at the speed of the bucket of the caller's address, which is
+/// charged before, and before any hash is made.
 pub(super) async fn create(
     visitor: Visitor,
     State(app): State<AppState>,
@@ -78,8 +84,8 @@ pub(super) async fn create(
     standing.email = standing.email.trim().to_owned();
 
     let mut faults = Faults::default();
-    standing.check(&mut faults);
-    passwords::check(
+    standing.check(&mut faults, None);
+    passwords::check_rules(
         &mut faults,
         "password",
         &body.password,
@@ -96,7 +102,29 @@ pub(super) async fn create(
     drop(conn);
     faults.check()?;
 
-    let hash = app.hasher.hash(body.password.clone()).await?;
+    // What needs no hash is refused before one is made.
+    if let Some(caller) = visitor.caller_id()
+        && let Some(kept) = repeat.answered(&app, caller).await?
+    {
+        return Ok(kept);
+    }
+    if !admin {
+        let (config, ip) = (&app.config, visitor.origin.ip);
+        db::write(&app.db, |tx, _| Box::pin(throttle::charge(tx, Bucket::of_registrations_from(ip, config)))).await?;
+    }
+    standing.refuse_new_rights(&Standing::default(), &visitor)?;
+    refuse_taken(&mut *app.db.acquire().await?, &standing, None).await?;
+    let place = match app.hasher.line(visitor.origin.ip) {
+        Ok(line) => line.place(None).await,
+        Err(busy) => Err(busy),
+    };
+    // Whoever is told to come again has not registered.
+    if place.is_err() && !admin {
+        let (config, ip) = (&app.config, visitor.origin.ip);
+        db::write(&app.db, |tx, _| Box::pin(throttle::refund(tx, Bucket::of_registrations_from(ip, config)))).await?;
+    }
+    let (place, field) = (place?, "password");
+    let hash = app.hasher.hash_new(place, field, body.password.clone()).await?;
     let (viewer, standing, profile, hash) = (visitor.as_ref(), &standing, &profile, hash.as_str());
     repeat
         .write(
@@ -121,7 +149,7 @@ async fn add(
     profile: &Profile,
     password_hash: &str,
 ) -> Answer<Id> {
-    standing.refuse_new_rights(&Standing::default(), viewer)?;
+    // It may have been taken meanwhile.
     refuse_taken(tx, standing, None).await?;
     let id = store::add(tx, viewer.caller_id(), standing, profile, password_hash)
         .await

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 use utoipa::ToSchema;
 
-use crate::access::{Permission, UserType, Viewer};
+use crate::access::{Grants, Permission, UserType, Viewer};
 use crate::http::{Answer, Faults, Problem};
+use crate::users::names;
 
 /// The fields that give rights, or that others know the person by.
 #[derive(Debug, Clone, FromRow, Serialize, Deserialize, ToSchema)]
@@ -61,8 +62,25 @@ impl Standing {
         ))
     }
 
+    /// Nobody gives themselves rights; whoever gives some up may: 403.
+    pub(super) fn refuse_more_for_oneself(&self, before: &Self) -> Answer<()> {
+        let rights = |standing: &Self| Grants::of(standing.user_type, standing.is_staff, standing.is_superuser);
+        match rights(self).beyond(&rights(before)) {
+            None => Ok(()),
+            Some(_) => {
+                Err(Problem::forbidden("You cannot give rights to your own account; ask another administrator."))
+            }
+        }
+    }
+
     /// Adds every rule that is broken.
-    pub(super) fn check(&self, faults: &mut Faults) {
+    pub(super) fn check(&self, faults: &mut Faults, before: Option<&Self>) {
+        // Names that are there already stay, whatever the rules were.
+        let names = |standing: &Self| (standing.email.clone(), standing.username.clone());
+        if before.map(names) != Some(names(self)) {
+            names::check(faults, &self.email, &self.username);
+        }
+
         faults.name("email", &self.email, 254);
         let is_address = self.email.parse::<Address>().is_ok();
         faults.unless(self.email.trim().is_empty() || is_address, "email", "Enter a valid email address.");

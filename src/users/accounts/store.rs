@@ -5,6 +5,7 @@ use sqlx::{PgConnection, PgExecutor};
 use super::profile::Profile;
 use super::standing::Standing;
 use crate::ids::Id;
+use crate::users::names;
 
 /// The columns of a user.
 pub(super) const SELECT: &str = "
@@ -56,9 +57,9 @@ pub(super) async fn add(
         r#"insert into users (email, username, password_hash, user_type, is_active, is_staff, is_superuser, department,
                               position, first_name, last_name, bio, phone_number, address_line1, address_line2, city,
                               state, postal_code, country, date_of_birth, emergency_contact_name,
-                              emergency_contact_phone, leaderboard_opt_in, created_by, updated_by)
+                              emergency_contact_phone, leaderboard_opt_in, created_by, updated_by, username_key)
            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
-                   $23, $24, $24)
+                   $23, $24, $24, $25)
            returning id as "id: Id""#,
         standing.email,
         standing.username,
@@ -83,7 +84,8 @@ pub(super) async fn add(
         profile.emergency_contact_name,
         profile.emergency_contact_phone,
         profile.leaderboard_opt_in,
-        author.map(|id| id.0)
+        author.map(|id| id.0),
+        names::look(&standing.username)
     )
     .fetch_one(tx)
     .await
@@ -121,7 +123,8 @@ pub(super) async fn replace(
                 emergency_contact_phone = $22,
                 leaderboard_opt_in = $23,
                 updated_at = rule_now(),
-                updated_by = $24
+                updated_by = $24,
+                username_key = $25
           where id = $1",
         id.0,
         standing.email,
@@ -146,7 +149,8 @@ pub(super) async fn replace(
         profile.emergency_contact_name,
         profile.emergency_contact_phone,
         profile.leaderboard_opt_in,
-        author.0
+        author.0,
+        names::look(&standing.username)
     )
     .execute(tx)
     .await?;
@@ -178,7 +182,8 @@ pub(crate) async fn make_student(tx: &mut PgConnection, author: Option<Id>, user
     Ok(())
 }
 
-/// Which of these names are taken by another account: address, user name.
+/// Which of these names are taken by another account: address, which may not be another's user name either, and user name,
+/// which may not look like another's.
 pub(super) async fn taken(
     tx: &mut PgConnection,
     email: &str,
@@ -187,14 +192,15 @@ pub(super) async fn taken(
 ) -> sqlx::Result<(bool, bool)> {
     let taken = sqlx::query!(
         r#"select exists (select from users
-                           where lower(email) = lower($1)
+                           where (lower(email) = $1 or lower(username) = $1)
                              and id is distinct from $3) as "email!",
                   exists (select from users
-                           where lower(username) = lower($2)
+                           where (lower(username) = $2 or coalesce(username_key, lower(username)) = $4)
                              and id is distinct from $3) as "username!""#,
-        email,
-        username,
-        but.map(|id| id.0)
+        names::fold(email),
+        names::fold(username),
+        but.map(|id| id.0),
+        names::look(username).unwrap_or_else(|| names::fold(username))
     )
     .fetch_one(tx)
     .await?;

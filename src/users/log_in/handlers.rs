@@ -7,12 +7,13 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::store::{self, Account};
-use crate::access::throttle::{self, Attempt};
+use crate::access::throttle::{self, Attempt, Bucket};
 use crate::access::tokens::{self, Kind};
 use crate::access::{Public, passwords};
 use crate::app::AppState;
 use crate::http::{Answer, Done, Faults, Json, NoContent, Origin, Problem};
 use crate::ids::Id;
+use crate::users::names;
 use crate::{audit, db};
 
 /// Who logs in. One of `email` and `username` is needed.
@@ -96,24 +97,24 @@ fn counted(app: &AppState, answer: Answer<Done<Pair>>) -> Answer<Done<Pair>> {
 /// The same answer, in the same time, for an unknown account, a wrong password and an inactive account.
 async fn enter(app: &AppState, origin: &Origin, credentials: Credentials) -> Answer<Done<Pair>> {
     let sent = [credentials.email.trim(), credentials.username.trim()];
-    let name = sent.into_iter().find(|name| !name.is_empty()).unwrap_or_default().to_owned();
+    let name = names::fold(sent.into_iter().find(|name| !name.is_empty()).unwrap_or_default());
     let mut faults = Faults::default();
     faults.unless(!name.is_empty(), "email", "This field is required.");
     faults.unless(!credentials.password.is_empty(), "password", "This field is required.");
     faults.check()?;
 
-    // A place first: whoever is refused for lack of one has not used up an attempt.
-    let place = app.hasher.place()?;
+    // The line first: whoever is refused for its length has cost nothing and not used up an attempt.
+    let line = app.hasher.line(origin.ip)?;
     let account = store::account(&mut *app.db.acquire().await?, &name, &throttle::address_hash(origin.ip)).await?;
     let from_known = account.as_ref().is_some_and(|account| account.known_address);
     let subject = account.as_ref().map_or_else(|| name.clone(), |account| format!("#{}", account.id));
     let attempt = Attempt::new(&subject, origin.ip, from_known);
     // An inactive account's password is not looked at: the right one counts as a failure, like any other.
     let hash = account.as_ref().filter(|account| account.is_active).map(|account| account.password_hash.clone());
-    let fits = throttle::guess(app, &attempt, place, credentials.password.clone(), hash).await?;
+    let fits = throttle::guess(app, &attempt, line, credentials.password.clone(), hash).await?;
     if let Some(account) = account.filter(|_| fits) {
         let dated = passwords::is_dated(&account.password_hash);
-        let new_hash = if dated { app.hasher.hash(credentials.password).await.ok() } else { None };
+        let new_hash = if dated { hashed_anew(app, origin, &subject, credentials.password).await.ok() } else { None };
         if let Some(pair) = open_session(app, origin, &account, new_hash.as_deref()).await? {
             return Ok(pair);
         }
@@ -124,6 +125,12 @@ async fn enter(app: &AppState, origin: &Origin, credentials: Credentials) -> Ans
         "no_active_account",
         "No active account found with the given credentials",
     ))
+}
+
+/// A hash as new ones are, in the place of a dated one; whoever does not get it now gets it at the next log-in.
+async fn hashed_anew(app: &AppState, origin: &Origin, subject: &str, password: String) -> Answer<String> {
+    let place = app.hasher.line(origin.ip)?.place(Some(subject)).await?;
+    app.hasher.hash_again(place, password).await
 }
 
 /// None when the account was deactivated or its password changed while we looked at the password: whoever did it has
@@ -140,6 +147,7 @@ async fn open_session(
             if !store::enter(tx, account, new_hash).await? {
                 return Ok(None);
             }
+            throttle::charge(tx, Bucket::of_log_ins(account.id)).await?;
             store::remember(tx, account.id, &throttle::address_hash(origin.ip)).await?;
             let session = store::next_session(tx).await?;
             let refresh = app.tokens.make(Kind::Refresh, account.id, session, now)?;

@@ -16,7 +16,7 @@ pub(super) struct Account {
     pub(super) known_address: bool,
 }
 
-/// The account of a mail address or a user name; an address goes before a name.
+/// The account of a folded mail address or user name; an address goes before a name.
 pub(super) async fn account(db: impl PgExecutor<'_>, name: &str, address: &[u8]) -> sqlx::Result<Option<Account>> {
     sqlx::query_as!(
         Account,
@@ -28,9 +28,9 @@ pub(super) async fn account(db: impl PgExecutor<'_>, name: &str, address: &[u8])
                            where a.user_id = u.id
                              and a.address_hash = $2) as "known_address!"
              from users u
-            where lower(u.email) = lower($1)
-               or lower(u.username) = lower($1)
-            order by lower(u.email) = lower($1) desc, u.id
+            where lower(u.email) = $1
+               or lower(u.username) = $1
+            order by lower(u.email) = $1 desc, u.id
             limit 1"#,
         name,
         address
@@ -112,6 +112,7 @@ pub(super) async fn refresh(db: impl PgExecutor<'_>, session: Id, user: Id, hash
             and s.revoked_at is null
             and s.expires_at > rule_now()
             and u.id = s.user_id
+            and u.security_version = s.security_version
             and u.is_active",
         session.0,
         user.0,
@@ -121,6 +122,9 @@ pub(super) async fn refresh(db: impl PgExecutor<'_>, session: Id, user: Id, hash
     .await?;
     Ok(done.rows_affected() == 1)
 }
+
+/// How long a session lasts at most, however often its refresh token is exchanged; then the password is asked for again.
+const LONGEST_SESSION_DAYS: i32 = 30;
 
 /// Exchanges the refresh token of a live session.
 pub(super) async fn rotate(
@@ -134,7 +138,7 @@ pub(super) async fn rotate(
         "update sessions s
             set last_used_at = rule_now(),
                 refresh_hash = $4,
-                expires_at = rule_now() + make_interval(hours => $5)
+                expires_at = least(rule_now() + make_interval(hours => $5), s.created_at + make_interval(days => $6))
            from users u
           where s.id = $1
             and s.user_id = $2
@@ -142,12 +146,14 @@ pub(super) async fn rotate(
             and s.revoked_at is null
             and s.expires_at > rule_now()
             and u.id = s.user_id
+            and u.security_version = s.security_version
             and u.is_active",
         session.0,
         user.0,
         old,
         new,
-        i32::try_from(REFRESH_HOURS).unwrap_or(24)
+        i32::try_from(REFRESH_HOURS).unwrap_or(24),
+        LONGEST_SESSION_DAYS
     )
     .execute(db)
     .await?;
@@ -163,6 +169,7 @@ pub(super) async fn is_live(db: impl PgExecutor<'_>, session: Id, user: Id) -> s
                              and s.user_id = $2
                              and s.revoked_at is null
                              and s.expires_at > rule_now()
+                             and s.security_version = u.security_version
                              and u.is_active) as "live!""#,
         session.0,
         user.0

@@ -10,7 +10,7 @@ use crate::access::throttle::{self, Bucket};
 use crate::access::{Public, passwords, tokens};
 use crate::app::AppState;
 use crate::http::{Accepted, Answer, Faults, Json, NoContent, Origin, Page, Problem};
-use crate::users::{accounts, sessions};
+use crate::users::{accounts, names, sessions};
 use crate::{audit, db};
 
 /// Whose password is to be set anew.
@@ -37,7 +37,8 @@ pub(super) struct Confirmed {
 /// `POST /api/users/password-reset/`
 ///
 /// Known and unknown addresses take the same statements, and the token is made when the mail is, so neither the answer
-/// nor its time tells whether there is an account.
+/// nor its time tells whether there is an account. What an unknown address would leave is taken back before the commit,
+/// so that a stranger fills no table.
 pub(super) async fn ask(
     _: Public,
     State(app): State<AppState>,
@@ -49,13 +50,19 @@ pub(super) async fn ask(
     faults.unless(!email.is_empty(), "email", "This field is required.");
     faults.text("email", email, 254);
     faults.check()?;
-    let origin = &origin;
+    let (origin, state, folded) = (&origin, &app, &names::fold(email));
     db::write(&app.db, |tx, _| {
         Box::pin(async move {
-            // Beyond three in an hour the answer is the same, and no mail is written.
-            let allowed = throttle::has_taken(tx, &Bucket::of_reset(email)).await?;
-            let user = store::queue(tx, email, allowed).await?;
+            throttle::charge(tx, Bucket::of_resets_from(origin.ip, &state.config)).await?;
+            let user = store::account(tx, folded).await?;
+            // Counted by the account, however its address is spelt. Beyond three in an hour the answer is the same, and no
+            // mail is written.
+            let counted = user.map_or_else(|| folded.clone(), |user| format!("#{user}"));
+            let allowed = throttle::has_taken(tx, &Bucket::of_reset(&counted)).await?;
+            store::begin(tx).await?;
+            store::queue(tx, user, email).await?;
             audit::note(tx, user, origin, "ask_for_password_reset", "user", user, &json!({})).await?;
+            store::end(tx, user.is_some() && allowed).await?;
             Ok(())
         })
     })
@@ -76,9 +83,10 @@ pub(super) async fn confirm(
     let user = store::holder(&mut *app.db.acquire().await?, &token_hash).await?.ok_or_else(bad_link)?;
     let owner = accounts::owner(&mut *app.db.acquire().await?, user).await?;
     let mut faults = Faults::default();
-    passwords::check(&mut faults, "new_password", &sent.new_password, &owner.about());
+    passwords::check_rules(&mut faults, "new_password", &sent.new_password, &owner.about());
     faults.check()?;
-    let hash = app.hasher.hash(sent.new_password).await?;
+    let place = app.hasher.line(origin.ip)?.place(Some(&format!("#{user}"))).await?;
+    let hash = app.hasher.hash_new(place, "new_password", sent.new_password).await?;
     let (origin, hash, token_hash) = (&origin, hash.as_str(), token_hash.as_slice());
     db::write(&app.db, |tx, _| {
         Box::pin(async move {

@@ -9,6 +9,7 @@ use crate::http::Routes;
 pub(super) fn routes() -> Routes {
     Routes::under("/api/users")
         .post("/password-reset/", handlers::ask, "Asks for a mail with a link; always 202.")
+        .refuses(429, "Too many were asked for from this address; see Retry-After.")
         .post("/password-reset/confirm/", handlers::confirm, "Sets a new password by the token of a link.")
         .and(Routes::under("/reset").get("/", handlers::page, "The page that the link of a mail leads to.").get(
             "/{token}",

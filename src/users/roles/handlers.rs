@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::store;
 use crate::access::{Actor, Grants, Permission, Reach, UserType, Viewer, may, parse};
-use crate::http::{Answer, Faults, Listed, Listing, Ordering, Refusal, Resource, Target, Writable};
+use crate::http::{Answer, Faults, Listed, Listing, Ordering, Problem, Refusal, Resource, Target, Writable};
 use crate::ids::{Id, Moment};
 
 /// A named set of permissions.
@@ -110,6 +110,12 @@ impl Writable for Role {
     }
 
     async fn update(tx: &mut PgConnection, actor: &Actor<Self::Write>, id: Id, fields: &RoleFields) -> Answer<()> {
+        let mut new = Grants::default();
+        fields.permissions.iter().for_each(|spelt| new.add_named(spelt));
+        if actor.lacks(&new).is_some() && store::is_held_by(tx, id, actor.id()).await? {
+            let says = "You have this role yourself, and cannot give yourself rights; ask another administrator.";
+            return Err(Problem::forbidden(says));
+        }
         Ok(store::replace_role(tx, actor.id(), id, fields).await?)
     }
 }

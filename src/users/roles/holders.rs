@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::handlers::Role;
 use super::store;
 use crate::access::{Actor, Viewer, may};
-use crate::http::{Answer, Faults, Filter, Kind, Listing, Ordering, Refusal, Resource, Target, Writable};
+use crate::http::{Answer, Faults, Filter, Kind, Listing, Ordering, Problem, Refusal, Resource, Target, Writable};
 use crate::ids::{Id, Moment, or_null};
 use crate::users::accounts::User;
 
@@ -79,8 +79,14 @@ impl Writable for UserRole {
         }
     }
 
-    async fn allowed(_: &mut PgConnection, _: &Actor<Self::Write>, _: Target<'_, Self>) -> Answer<()> {
-        Ok(())
+    /// Nobody gives a role to themselves. Whoever has one may lose it.
+    async fn allowed(_: &mut PgConnection, actor: &Actor<Self::Write>, target: Target<'_, Self>) -> Answer<()> {
+        match target {
+            Target::New(fields) if fields.user == Some(actor.id()) => {
+                Err(Problem::forbidden("You cannot give a role to your own account; ask another administrator."))
+            }
+            Target::New(_) | Target::Row(_) => Ok(()),
+        }
     }
 
     async fn check(tx: &mut PgConnection, fields: &UserRoleFields, _: Option<(Id, &UserRoleFields)>) -> Answer<()> {

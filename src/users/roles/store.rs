@@ -134,3 +134,18 @@ pub(crate) async fn everyone_who_may(conn: &mut PgConnection, permission: Permis
     .fetch_all(conn)
     .await
 }
+
+/// Whether this person has the role, or will have it.
+pub(super) async fn is_held_by(tx: &mut PgConnection, role: Id, user: Id) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select from user_roles
+                           where role_id = $1
+                             and user_id = $2
+                             and deleted_at is null
+                             and (valid_until is null or valid_until > rule_now())) as "held!""#,
+        role.0,
+        user.0
+    )
+    .fetch_one(tx)
+    .await
+}

@@ -40,7 +40,8 @@ impl Resource for Session {
     const NAME: &'static str = "session";
     const TABLE: &'static str = "sessions";
     const ALIAS: &'static str = "s";
-    const LIVE: &'static str = "s.revoked_at is null and s.expires_at > rule_now()";
+    const LIVE: &'static str = "s.revoked_at is null and s.expires_at > rule_now()
+        and s.security_version = (select u.security_version from users u where u.id = s.user_id)";
     const SELECT: &'static str = store::SELECT;
     const LISTING: Listing = Listing {
         filters: &[Filter::new("user", "s.user_id", Kind::Id)],

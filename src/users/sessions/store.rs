@@ -32,7 +32,7 @@ pub(super) async fn revoke(tx: &mut PgConnection, session: Id, owner: Option<Id>
     Ok(done.rows_affected() == 1)
 }
 
-/// Revokes every live session of a user, but one if it is given.
+/// Revokes every live session of a user, but one if it is given, which goes on under the account's present number.
 pub(crate) async fn revoke_all(tx: &mut PgConnection, user: Id, but: Option<Id>, reason: &str) -> sqlx::Result<()> {
     sqlx::query!(
         "update sessions
@@ -44,7 +44,19 @@ pub(crate) async fn revoke_all(tx: &mut PgConnection, user: Id, but: Option<Id>,
         but.map(|id| id.0),
         reason
     )
-    .execute(tx)
+    .execute(&mut *tx)
     .await?;
+    if let Some(kept) = but {
+        sqlx::query!(
+            "update sessions s
+                set security_version = u.security_version
+               from users u
+              where s.id = $1
+                and u.id = s.user_id",
+            kept.0
+        )
+        .execute(tx)
+        .await?;
+    }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! A server of a test's own.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Executor, PgPool, Postgres, Transaction};
+use swincms::access::passwords::Place;
 use swincms::app::{AppState, router};
 use swincms::clock::Clock;
 use swincms::config::{self, Config};
@@ -330,6 +332,20 @@ impl TestApp {
         Id(sql.fetch_one(&self.db).await.unwrap())
     }
 
+    /// All places of the server's queue of password hashes, taken from as many addresses as that needs.
+    pub(crate) async fn all_places(&self) -> Vec<Place> {
+        let mut places = Vec::new();
+        for number in 0..u16::MAX {
+            let Ok(line) =
+                self.state.hasher.line(IpAddr::from([10, 200, number.to_be_bytes()[0], number.to_be_bytes()[1]]))
+            else {
+                break;
+            };
+            places.push(line.place(None).await.unwrap());
+        }
+        places
+    }
+
     /// Somebody else's transaction, on a connection of its own.
     pub(crate) async fn transaction(&self) -> Transaction<'static, Postgres> {
         self.db.begin().await.unwrap()
@@ -424,6 +440,8 @@ fn config_of(settings: &[(String, String)], folder: &std::path::Path, options: &
         ("SECRET_KEY", "the key of the tests, forty characters long".to_owned()),
         ("DATA_DIR", folder.display().to_string()),
         ("DB_POOL_SIZE", "4".to_owned()),
+        // The clocks stand, so nobody would ever get anything back.
+        ("PERSON_WRITES_AT_ONCE", "100000".to_owned()),
         ("LOG_LEVEL", std::env::var("TEST_LOG").unwrap_or_else(|_| "off".to_owned())),
     ];
     let lookup = |wanted: &str| {

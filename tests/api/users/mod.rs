@@ -6,6 +6,7 @@ mod hostile_tokens;
 mod log_in;
 mod mail;
 mod password;
+mod power;
 mod profile_image;
 mod registration;
 mod reset;

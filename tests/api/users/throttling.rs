@@ -1,7 +1,9 @@
 //! Limits on guessing. What is looked at is 401, what is not is 429, whether the password is right or not.
 
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use serde_json::json;
+use swincms::access::passwords::Core;
 
 use super::enter;
 use crate::support::{PASSWORD, Person, Reply, Sender, TestApp};
@@ -215,7 +217,7 @@ async fn successes_do_not_count() {
         // Locks are taken in one order, so that those who come together do not wait for each other.
         join_all((0..4).map(|_| logs_in(&home, &ann))).await;
     }
-    let left = sqlx::query_scalar!("select tokens from throttle_buckets order by tokens");
+    let left = sqlx::query_scalar!("select tokens from throttle_buckets where key like 'login:%' order by tokens");
     let left = left.fetch_all(&app.db).await.unwrap();
     // Three failures, and not one more for the successes.
     assert_eq!(left[..3], [7.0, 17.0, 297.0]);
@@ -230,7 +232,7 @@ async fn what_was_taken_is_given_back_once_and_never_more_than_there_was() {
     guess(&home, &ann.email, 1).await;
     set_minute(&app, 60).await;
     logs_in(&home, &ann).await;
-    let left = sqlx::query_scalar!("select tokens from throttle_buckets order by tokens");
+    let left = sqlx::query_scalar!("select tokens from throttle_buckets where key like 'login:%' order by tokens");
     assert_eq!(left.fetch_all(&app.db).await.unwrap(), [10.0, 20.0, 300.0]);
 }
 
@@ -287,4 +289,137 @@ async fn an_address_that_no_proxy_of_ours_has_written_is_not_believed() {
     guess(&from(&app, "10.0.0.2, 10.0.0.3"), "no@example.edu", 1).await;
     let addresses = sqlx::query_scalar!("select tokens from throttle_buckets where tokens > 20");
     assert_eq!(addresses.fetch_all(&app.db).await.unwrap(), [298.0]);
+}
+
+/// All cores that passwords are hashed on, so that whoever has a place waits until they are given back.
+fn all_cores(app: &TestApp) -> Vec<Core> {
+    let mut cores = Vec::new();
+    while let Some(Ok(core)) = app.state.hasher.core().now_or_never() {
+        cores.push(core);
+    }
+    cores
+}
+
+#[tokio::test]
+async fn one_address_takes_two_places_of_the_queue_and_one_account_takes_one() {
+    let app = start().await;
+    let ann = app.student().await;
+    let cores = all_cores(&app);
+    let taken = || app.state.hasher.load().places;
+    let mut others = Vec::new();
+    // 40 from one address, and as many who know Ann's name.
+    for number in 0..40 {
+        let stranger = from(&app, "10.9.9.9");
+        others.push(tokio::spawn(async move { enter(&stranger, &format!("no{number}@example.edu"), WRONG).await }));
+    }
+    app.until("two have a place", async || taken() == 2).await;
+    for number in 0..5 {
+        let (stranger, email) = (from(&app, &format!("10.7.0.{number}")), ann.email.clone());
+        others.push(tokio::spawn(async move { enter(&stranger, &email, WRONG).await }));
+    }
+    app.until("one more has", async || taken() == 3).await;
+    // A stranger to all of them gets the next place, and is in when there is a core.
+    let ben = app.student().await;
+    let home = from(&app, "10.0.0.1");
+    let ((), ()) = tokio::join!(logs_in(&home, &ben), async {
+        app.until("Ben has a place", async || taken() == 4).await;
+        // Whoever only waits has left nothing, not even a counter: two of the flood, one of Ann's, and Ben have two for the
+        // account each, and one for the address.
+        let counters = async || {
+            let sql = sqlx::query_scalar!(r#"select count(*) as "count!" from throttle_buckets"#);
+            sql.fetch_one(&app.db).await.unwrap()
+        };
+        app.until("they have counters", async || counters().await >= 11).await;
+        assert_eq!(counters().await, 11);
+        drop(cores);
+    });
+    for other in others {
+        let reply = other.await.unwrap();
+        assert!([401, 503].contains(&reply.status.as_u16()), "{}", reply.status);
+    }
+    assert_eq!(taken(), 0, "everybody has left");
+}
+
+#[tokio::test]
+async fn the_line_of_an_address_is_short_and_beyond_it_nothing_is_done() {
+    let app = start().await;
+    let ann = app.student().await;
+    let hasher = &app.state.hasher;
+    let mut line = Vec::new();
+    while let Ok(stand) = hasher.line("2001:db8:1:1::1".parse().unwrap()) {
+        line.push(stand);
+    }
+    assert_eq!(line.len(), 66, "two at work and 64 in line");
+    // The whole network stands in it, and leaves no trace.
+    let reply = enter(&from(&app, "2001:db8:1:1::2"), &ann.email, PASSWORD).await;
+    assert_eq!((reply.refusal(), reply.header("retry-after")), ((503, "unavailable"), Some("1")));
+    let buckets = sqlx::query_scalar!(r#"select count(*) as "count!" from throttle_buckets"#);
+    assert_eq!(buckets.fetch_one(&app.db).await.unwrap(), 0);
+    logs_in(&from(&app, "2001:db8:1:2::1"), &ann).await;
+    line.pop();
+    logs_in(&from(&app, "2001:db8:1:1::2"), &ann).await;
+}
+
+#[tokio::test]
+async fn what_needs_no_hash_is_refused_while_the_queue_is_full() {
+    let app = TestApp::with(&[("TRUSTED_PROXIES", "127.0.0.1"), ("REGISTRATIONS_AT_ONCE", "3")]).await;
+    let ann = app.student().await;
+    let body = |email: &str, password: &str| json!({ "email": email, "username": "zoe", "password": password, "confirm_password": password });
+    let users = "/api/users/users/";
+    let cores = all_cores(&app);
+    let _full = app.all_places().await;
+    let nobody = from(&app, "10.0.0.1");
+    // Rules, taken names, and links that are none.
+    nobody.post(users, &body("zoe@example.edu", "a")).await.expect(400);
+    assert_eq!(nobody.post(users, &body(&ann.email, "harbour-Quilt-77")).await.refusal(), (409, "already_taken"));
+    let no_link = json!({ "token": "x", "new_password": "harbour-Quilt-77" });
+    nobody.post("/api/users/password-reset/confirm/", &no_link).await.expect(400);
+    let short = json!({ "current_password": PASSWORD, "new_password": "a" });
+    ann.post("/api/users/users/me/password/", &short).await.expect(400);
+    // What would be hashed, or guessed at, is told to come again, which costs nothing; and beyond the bucket not even that.
+    for _ in 0..4 {
+        assert_eq!(nobody.post(users, &body("zoe@example.edu", "password123")).await.refusal(), (503, "unavailable"));
+    }
+    for _ in 0..2 {
+        assert_eq!(nobody.post(users, &body(&ann.email, "harbour-Quilt-77")).await.refusal(), (409, "already_taken"));
+    }
+    assert_eq!(nobody.post(users, &body("zoe@example.edu", "harbour-Quilt-77")).await.refusal(), (429, "throttled"));
+    drop(cores);
+}
+
+#[tokio::test]
+async fn who_has_used_up_the_guesses_waits_for_no_place() {
+    let app = start().await;
+    let ann = app.student().await;
+    let elsewhere = from(&app, "10.9.9.9");
+    guess(&elsewhere, &ann.email, 10).await;
+    // Both places of the address are taken: whoever waits for one waits in vain.
+    let place = async || app.state.hasher.line([10, 9, 9, 9].into()).unwrap().place(None).await.unwrap();
+    let _places = (place().await, place().await);
+    assert_eq!(enter(&elsewhere, &ann.email, PASSWORD).await.refusal(), (429, "throttled"));
+    assert_eq!(enter(&elsewhere, "no@example.edu", PASSWORD).await.refusal(), (503, "unavailable"));
+}
+
+#[tokio::test]
+async fn logging_in_again_and_again_comes_to_an_end_and_opens_no_session_then() {
+    let app = start().await;
+    let (ann, ben) = (app.student().await, app.student().await);
+    let home = from(&app, "10.0.0.1");
+    logs_in(&home, &ann).await;
+    // As if it had gone on like this.
+    let sql = sqlx::query!("update throttle_buckets set tokens = 1 where key like 'sessions:%' and tokens = 599");
+    assert_eq!(sql.execute(&app.db).await.unwrap().rows_affected(), 1);
+    logs_in(&home, &ann).await;
+    let made = async || {
+        let sql = sqlx::query!(
+            r#"select (select count(*) from sessions) as "sessions!", (select count(*) from audit_log) as "audited!""#
+        );
+        let row = sql.fetch_one(&app.db).await.unwrap();
+        (row.sessions, row.audited)
+    };
+    let before = made().await;
+    let reply = enter(&from(&app, "10.0.0.2"), &ann.email, PASSWORD).await;
+    assert_eq!((reply.refusal(), reply.header("retry-after")), ((429, "throttled"), Some("6")));
+    assert_eq!(made().await, before);
+    logs_in(&home, &ben).await;
 }

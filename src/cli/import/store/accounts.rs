@@ -7,6 +7,7 @@ use sqlx::{PgConnection, PgExecutor};
 use super::{CHUNK, column};
 use crate::cli::import::report::Progress;
 use crate::ids::Id;
+use crate::users::names;
 
 /// An account that is there.
 pub(crate) struct Known {
@@ -124,13 +125,14 @@ pub(crate) async fn add(
             "with wanted as (
                 select *
                   from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                              $8::text[], $9::bigint[])
+                              $8::text[], $9::bigint[], $10::text[])
                        as w (email, username, password_hash, first_name, last_name, user_type, department, position,
-                             course_id)
+                             course_id, username_key)
              ),
              account as (
-                insert into users (email, username, password_hash, first_name, last_name, user_type, department, position)
-                select email, username, password_hash, first_name, last_name, user_type, department, position
+                insert into users (email, username, password_hash, first_name, last_name, user_type, department, position,
+                                   username_key)
+                select email, username, password_hash, first_name, last_name, user_type, department, position, username_key
                   from wanted
                 returning id, email, user_type
              ),
@@ -156,7 +158,8 @@ pub(crate) async fn add(
             column(accounts, |account| account.user_type) as _,
             column(accounts, |account| account.department) as _,
             column(accounts, |account| account.position) as _,
-            column(accounts, |account| account.course_id) as _
+            column(accounts, |account| account.course_id) as _,
+            column(accounts, |account| names::look(account.username)) as _
         )
         .fetch_all(&mut *tx)
         .await?;
@@ -173,17 +176,20 @@ pub(crate) async fn change(tx: &mut PgConnection, accounts: &[Changed<'_>], prog
         sqlx::query!(
             "update users u
                 set username = w.username,
+                    username_key = w.username_key,
                     first_name = w.first_name,
                     last_name = w.last_name,
                     updated_at = rule_now(),
                     updated_by = null
-               from unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) as w (id, username, first_name, last_name)
+               from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[])
+                    as w (id, username, first_name, last_name, username_key)
               where u.id = w.id
                 and (u.username, u.first_name, u.last_name) <> (w.username, w.first_name, w.last_name)",
             &ids as _,
             column(accounts, |account| account.username) as _,
             column(accounts, |account| account.first_name) as _,
-            column(accounts, |account| account.last_name) as _
+            column(accounts, |account| account.last_name) as _,
+            column(accounts, |account| names::look(account.username)) as _
         )
         .execute(&mut *tx)
         .await?;
@@ -210,9 +216,12 @@ pub(crate) async fn change(tx: &mut PgConnection, accounts: &[Changed<'_>], prog
 pub(crate) async fn taken(db: impl PgExecutor<'_>, email: &str, username: &str) -> sqlx::Result<(bool, bool)> {
     let taken = sqlx::query!(
         r#"select exists (select from users where lower(email) = lower($1)) as "email!",
-                  exists (select from users where lower(username) = lower($2)) as "username!""#,
+                  exists (select from users
+                           where lower(username) = lower($2)
+                              or coalesce(username_key, lower(username)) = $3) as "username!""#,
         email,
-        username
+        username,
+        names::look(username).unwrap_or_else(|| names::fold(username))
     )
     .fetch_one(db)
     .await?;
@@ -227,12 +236,13 @@ pub(crate) async fn add_superuser(
     password_hash: &str,
 ) -> sqlx::Result<Id> {
     sqlx::query_scalar!(
-        r#"insert into users (email, username, password_hash, user_type, is_staff, is_superuser)
-           values ($1, $2, $3, 'admin', true, true)
+        r#"insert into users (email, username, password_hash, user_type, is_staff, is_superuser, username_key)
+           values ($1, $2, $3, 'admin', true, true, $4)
            returning id as "id: Id""#,
         email,
         username,
-        password_hash
+        password_hash,
+        names::look(username)
     )
     .fetch_one(tx)
     .await

@@ -1,0 +1,8 @@
+drop trigger user_roles_keep_an_administrator on user_roles;
+drop function keep_an_administrator_among_holders;
+drop trigger roles_keep_an_administrator on roles;
+drop function keep_an_administrator_among_roles;
+drop trigger users_keep_an_administrator on users;
+drop function keep_an_administrator_among_users;
+drop function refuse_without_administrator;
+drop function manages_by_roles;

@@ -1,0 +1,2 @@
+drop index calendar_links_revoked_by_revoked_at;
+drop index notifications_done_with_by_updated_at;

@@ -1,0 +1,85 @@
+//! Addresses and user names as they are compared: one way of folding them, used wherever one comes in.
+//!
+//! What is stored is what was typed, and only what folds as the database's `lower` does may be stored; so `lower(column) =
+//! fold(what came in)` finds it, and no second spelling does.
+
+use unicode_normalization::UnicodeNormalization as _;
+use unicode_security::skeleton;
+
+use crate::http::Faults;
+
+/// As addresses and user names are compared: without spaces around them, in compatible letters (NFKC), in lower case.
+#[must_use]
+pub fn fold(name: &str) -> String {
+    name.trim().nfkc().flat_map(char::to_lowercase).nfkc().collect()
+}
+
+/// What a user name looks like, if it is not plain ASCII: each other letter as the one that it is mistaken for.
+///
+/// ASCII letters stay themselves, so that `modern` and `modem`, which some take for alike, are two names.
+#[must_use]
+pub fn look(username: &str) -> Option<String> {
+    if username.is_ascii() {
+        return None;
+    }
+    let mut look = String::new();
+    for letter in fold(username).chars() {
+        if letter.is_ascii() {
+            look.push(letter);
+        } else {
+            look.extend(skeleton(letter.encode_utf8(&mut [0; 4])).flat_map(char::to_lowercase));
+        }
+    }
+    Some(look.nfkc().collect())
+}
+
+/// Whether a name is written in the letters that it is compared by, but for their case.
+fn is_plain(name: &str) -> bool {
+    name.nfkc().eq(name.chars()) && name.chars().all(|letter| letter.to_lowercase().count() == 1)
+}
+
+/// Adds what keeps an address and a user name from being told apart from others'.
+pub(crate) fn check(faults: &mut Faults, email: &str, username: &str) {
+    for (field, name) in [("email", email), ("username", username)] {
+        faults.unless(is_plain(name), field, "Write it with plain letters, without ligatures and the like.");
+    }
+    let is_own = !username.contains('@') || fold(username) == fold(email);
+    faults.unless(is_own, "username", "A user name with @ must be the person's own email address.");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{fold, is_plain, look};
+
+    #[test]
+    fn names_are_folded_in_one_way() {
+        for (typed, folded) in [
+            (" Ann@Swin.EDU.au ", "ann@swin.edu.au"),
+            ("\u{ff21}nn", "ann"),
+            ("Zoe\u{308}", "zo\u{eb}"),
+            ("\u{130}da", "i\u{307}da"),
+            ("\u{212a}elvin", "kelvin"),
+        ] {
+            assert_eq!(fold(typed), folded, "{typed}");
+            assert_eq!(fold(&fold(typed)), folded, "{typed} twice");
+        }
+        for (name, plain) in [("Zo\u{eb}", true), ("Zoe\u{308}", false), ("\u{130}da", false), ("\u{fb01}n", false)] {
+            assert_eq!(is_plain(name), plain, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_looks_like_another_and_ascii_like_itself() {
+        for (name, looks) in [
+            ("ann", None),
+            ("modern", None),
+            ("\u{430}nn", Some("ann")),
+            ("\u{410}nn", Some("ann")),
+            ("m\u{430}ry.0", Some("mary.0")),
+            ("adm\u{131}n", Some("admin")),
+            ("zo\u{eb}", Some("zo\u{eb}")),
+        ] {
+            assert_eq!(look(name).as_deref(), looks, "{name}");
+        }
+    }
+}
