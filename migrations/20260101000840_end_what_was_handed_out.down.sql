@@ -3,6 +3,7 @@ drop trigger calendar_links_carry_security_version on calendar_links;
 drop trigger password_reset_tokens_carry_security_version on password_reset_tokens;
 drop trigger sessions_carry_security_version on sessions;
 drop function carry_security_version;
+drop trigger users_count_new_passwords on users;
 drop trigger users_count_security_changes on users;
 drop function count_security_changes;
 alter table mail_outbox drop column security_version;

@@ -22,11 +22,15 @@ end
 $$;
 
 create trigger users_count_security_changes
-    before update of password_changed_at, email, is_active on users
+    before update of email, is_active on users
     for each row
-    when (new.password_changed_at is distinct from old.password_changed_at
-          or lower(new.email) is distinct from lower(old.email)
+    when (lower(new.email) is distinct from lower(old.email)
           or new.is_active is distinct from old.is_active)
+    execute function count_security_changes();
+-- Whenever it is written, also to the same moment.
+create trigger users_count_new_passwords
+    before update of password_changed_at on users
+    for each row
     execute function count_security_changes();
 
 create function carry_security_version()

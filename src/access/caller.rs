@@ -10,12 +10,12 @@ use std::sync::Arc;
 use aws_lc_rs::{constant_time, digest};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{Method, header};
+use axum::http::{Method, StatusCode, header};
 
 use secrecy::ExposeSecret as _;
 use sqlx::PgConnection;
 
-use super::permission::{Grants, Need, Permission, Reach, UserType};
+use super::permission::{Decides, Grants, Need, Permission, Reach, UserType};
 use super::throttle::{self, Bucket};
 use crate::app::AppState;
 use crate::db::Lent;
@@ -287,6 +287,27 @@ impl<P> Actor<P> {
     pub fn scope(&self) -> Reach {
         self.reach
     }
+}
+
+impl<P: Decides> Actor<P> {
+    /// Before a decision on this person.
+    ///
+    /// # Errors
+    /// 403 `own_case` when it is the caller: nobody decides on themselves.
+    pub fn decide_on(&self, subject: Id) -> Answer<()> {
+        refuse_own_case(&self.viewer, subject)
+    }
+}
+
+/// 403 `own_case` when the viewer is the person who is decided on.
+///
+/// # Errors
+/// As said.
+pub(crate) fn refuse_own_case(viewer: &Viewer, subject: Id) -> Answer<()> {
+    if viewer.caller_id() != Some(subject) {
+        return Ok(());
+    }
+    Err(Problem::new(StatusCode::FORBIDDEN, "own_case", "You cannot decide on your own case; ask a colleague."))
 }
 
 impl<P: Need> Access for Actor<P> {

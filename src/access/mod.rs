@@ -11,5 +11,5 @@ pub mod throttle;
 pub mod tokens;
 
 pub use caller::{Access, Actor, Caller, FromN8n, Public, Viewer, Visitor};
-pub(crate) use caller::{refuse_weaker, standing};
-pub use permission::{Grants, Need, Permission, Reach, UserType, may, parse};
+pub(crate) use caller::{refuse_own_case, refuse_weaker, standing};
+pub use permission::{Decides, Grants, Need, Permission, Reach, UserType, may, parse};

@@ -130,6 +130,30 @@ pub trait Need: Send + Sync + 'static {
     const NAME: &'static str;
 }
 
+/// A permission to decide on people: what its holder decides on themselves is nobody's judgement.
+pub trait Decides: Need {}
+
+macro_rules! deciding {
+    ($($name:ident,)+) => {
+        $(impl Decides for may::$name {})+
+
+        impl Permission {
+            /// Those with which somebody decides on people. `Actor::decide_on` stands before each such decision.
+            pub const DECIDING: &'static [Self] = &[$(Self::$name,)+];
+        }
+    };
+}
+
+deciding! {
+    WriteStudentProfiles,
+    ReviewScholarships,
+    ApproveEnrollments,
+    GradeEnrollments,
+    WriteAttendance,
+    AwardGold,
+    WriteAchievements,
+}
+
 permissions! {
     /// See people: oneself and those one may write to, the names of one's children, or everyone.
     ReadUsers = "users.read",

@@ -68,7 +68,28 @@ impl Judge {
     }
 
     fn refuse(&mut self, place: &Place<'_>, says: &str) {
-        self.faults.add_at(|| place.to_string(), says);
+        self.faults.add_at(|| place.spelt(), says);
+    }
+}
+
+/// As much of a path as is told, and a little more, so that it shows that there is more.
+const LONGEST_PATH: usize = 1500;
+
+struct Beginning(String);
+
+impl fmt::Write for Beginning {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.push_str(text);
+        if self.0.len() > LONGEST_PATH { Err(fmt::Error) } else { Ok(()) }
+    }
+}
+
+impl Place<'_> {
+    fn spelt(&self) -> String {
+        let mut beginning = Beginning(String::new());
+        // It fails where enough is spelt.
+        let _enough = write!(beginning, "{self}");
+        beginning.0
     }
 }
 

@@ -76,7 +76,7 @@ fn problem() -> Value {
             "request_id": { "type": "string" },
             "errors": {
                 "type": "object",
-                "description": "What is wrong, by field: at most 100 texts of at most 300 characters.",
+                "description": "What is wrong, by field: at most 100 fields, each text of at most 300 characters.",
                 "additionalProperties": { "type": "array", "items": { "type": "string" } },
             },
             "errors_left_out": {

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt::{self, Write as _};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -339,7 +340,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// The most broken rules that a refusal names; the rest are counted.
+/// The most fields whose broken rules a refusal names; the rest are counted.
 pub(super) const MOST_FAULTS: usize = 100;
 
 /// The most bytes of fields and texts together that a refusal names.
@@ -358,7 +359,6 @@ const LONGEST_DETAIL: usize = 1000;
 #[derive(Debug, Default)]
 pub struct Faults {
     told: BTreeMap<String, Vec<String>>,
-    count: usize,
     bytes: usize,
     left_out: usize,
 }
@@ -371,20 +371,23 @@ impl Faults {
 
     /// One more broken rule, at a place that is only spelt out if it will be told.
     pub fn add_at(&mut self, field: impl FnOnce() -> String, says: impl Into<String>) {
-        if self.count >= MOST_FAULTS || self.bytes >= MOST_TOLD {
+        if self.bytes >= MOST_TOLD {
             self.left_out += 1;
             return;
         }
         let (field, says) = (shortened(&field(), LONGEST), shortened(&says.into(), LONGEST));
-        self.count += 1;
-        self.bytes += field.len() + says.len();
-        self.told.entry(field).or_default().push(says);
-    }
-
-    /// How many broken rules there are, told or not.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.count + self.left_out
+        let is_full = self.told.len() >= MOST_FAULTS;
+        match self.told.entry(field) {
+            Entry::Vacant(_) if is_full => self.left_out += 1,
+            Entry::Vacant(place) => {
+                self.bytes += place.key().len() + says.len();
+                place.insert(vec![says]);
+            }
+            Entry::Occupied(mut place) => {
+                self.bytes += says.len();
+                place.get_mut().push(says);
+            }
+        }
     }
 
     /// A broken rule unless `holds`.

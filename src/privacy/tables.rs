@@ -359,6 +359,8 @@ pub const TABLES: &[Table] = &[
             ("password_hash", "'!'"),
             ("first_name", "''"),
             ("last_name", "''"),
+            ("official_first_name", "''"),
+            ("official_last_name", "''"),
             ("is_active", "false"),
             ("is_staff", "false"),
             ("department", "''"),

@@ -120,6 +120,8 @@ async fn canary(app: &TestApp) -> (Person, Id) {
     let base = json!({ "email": FORMER, "username": "canary-7391", "first_name": FIRST, "last_name": LAST });
     admin.patch(&account, &base).await.expect(200);
     admin.patch(&account, &json!({ "email": EMAIL })).await.expect(200);
+    // A new address ends all sessions.
+    let person = person.new_session(app).await;
     let profile = json!({
         "phone_number": PHONE, "address_line1": "1 Canary Street", "bio": format!("I am {FIRST}."),
         "date_of_birth": "1999-12-31", "emergency_contact_name": "Canarymother", "emergency_contact_phone": "0123456789",

@@ -132,8 +132,14 @@ impl Writable for AttendanceRecord {
 
     async fn allowed(tx: &mut PgConnection, actor: &Actor<Self::Write>, target: Target<'_, Self>) -> Answer<()> {
         match target {
-            Target::Row(row) => refuse_outsider(tx, actor, row.session).await,
+            Target::Row(row) => {
+                refuse_outsider(tx, actor, row.session).await?;
+                actor.decide_on(row.student)
+            }
             Target::New(fields) => {
+                if let Some(student) = fields.student {
+                    actor.decide_on(student)?;
+                }
                 let Some(session) = fields.session else { return Ok(()) };
                 let Err(refusal) = refuse_outsider(tx, actor, session).await else { return Ok(()) };
                 // A class that the caller cannot see is none that the body could name.

@@ -114,7 +114,7 @@ async fn call(
     let held: HashMap<Id, HeldRecord> = held.into_iter().map(|record| (record.student, record)).collect();
     let students = store::class_of(tx, class.offering).await?;
 
-    let asked = decide(roll, &students, &held);
+    let asked = decide(actor, roll, &students, &held);
     let changes: Vec<&Marked> =
         asked.iter().filter_map(|(_, _, wanted)| wanted.as_ref().ok()).filter(|mark| differs(mark, &held)).collect();
     let mut ids: HashMap<Id, Id> = held.iter().map(|(student, record)| (*student, record.id)).collect();
@@ -148,7 +148,12 @@ async fn call(
 type Decided = (Option<usize>, Id, Answer<Marked>);
 
 /// What is to be done with each student who is named, and with the others when there is a default.
-fn decide(roll: &Roll, students: &[Id], held: &HashMap<Id, HeldRecord>) -> Vec<Decided> {
+fn decide(
+    actor: &Actor<may::WriteAttendance>,
+    roll: &Roll,
+    students: &[Id],
+    held: &HashMap<Id, HeldRecord>,
+) -> Vec<Decided> {
     let in_class: HashSet<Id> = students.iter().copied().collect();
     let kept = |student: &Id| held.get(student).map(|record| record.notes.clone()).unwrap_or_default();
     let mut named = HashSet::new();
@@ -162,6 +167,8 @@ fn decide(roll: &Roll, students: &[Id], held: &HashMap<Id, HeldRecord>) -> Vec<D
         // Who was marked and has left since can still be corrected, as a single record can.
         } else if !in_class.contains(&student) && !held.contains_key(&student) {
             Err(Problem::new(StatusCode::BAD_REQUEST, "not_enrolled", NOT_IN_THE_CLASS).on("student", NOT_IN_THE_CLASS))
+        } else if let Err(own_case) = actor.decide_on(student) {
+            Err(own_case)
         } else {
             let mut faults = Faults::default();
             faults.text("notes", record.notes.as_deref().unwrap_or_default(), 20_000);
@@ -170,7 +177,7 @@ fn decide(roll: &Roll, students: &[Id], held: &HashMap<Id, HeldRecord>) -> Vec<D
         asked.push((Some(row), student, wanted));
     }
     if let Some(status) = roll.default {
-        let others = students.iter().filter(|student| !named.contains(student));
+        let others = students.iter().filter(|student| !named.contains(student) && **student != actor.id());
         asked.extend(
             others.map(|student| (None, *student, Ok(Marked { student: *student, status, notes: kept(student) }))),
         );

@@ -10,8 +10,10 @@ use super::{content, store};
 use crate::academic::offerings::Offering;
 use crate::academic::semester::Semester;
 use crate::academic::units::Unit;
-use crate::access::{Actor, Permission, UserType, Viewer, Visitor, may};
-use crate::http::{Answer, Audited, Faults, Filter, Kind, Listing, Ordering, Refusal, Resource, Target, Writable};
+use crate::access::{Actor, Permission, Reach, UserType, Viewer, Visitor, may};
+use crate::http::{
+    Answer, Audited, Faults, Filter, Kind, Listing, Ordering, Problem, Refusal, Resource, Sight, Target, Writable, find,
+};
 use crate::ids::{Id, Moment, or_null};
 
 /// Whom an event can be for at all.
@@ -269,6 +271,42 @@ impl Writable for Event {
     }
 
     async fn update(tx: &mut PgConnection, actor: &Actor<Self::Write>, id: Id, fields: &EventFields) -> Answer<()> {
-        Ok(store::replace(tx, actor.id(), id, fields).await?)
+        let before = Self::fields(&find::<Self>(tx, actor, id, Sight::Any).await?);
+        let is_another = reaches(&before) != reaches(fields);
+        if is_another {
+            refuse_publishing_for_others(tx, actor, id).await?;
+        }
+        store::replace(tx, actor.id(), id, fields).await?;
+        // The row as it becomes gives the right no more than the one that was there.
+        if is_another { refuse_publishing_for_others(tx, actor, id).await } else { Ok(()) }
     }
+}
+
+/// Whom an event reaches, and whose it is.
+fn reaches(fields: &EventFields) -> impl PartialEq {
+    (
+        fields.visibility.clone(),
+        fields.related_unit,
+        fields.related_offering,
+        fields.target_all_students,
+        (fields.target_students.clone(), fields.target_offerings.clone(), fields.target_intakes.clone()),
+    )
+}
+
+/// 403 unless the actor may delete the event as it stands: who is shown an event, and whose it is, is decided by those who
+/// publish and delete it, not by everybody who edits its text.
+pub(super) async fn refuse_publishing_for_others(
+    tx: &mut PgConnection,
+    actor: &Actor<may::WriteEvents>,
+    id: Id,
+) -> Answer<()> {
+    let scope = actor.reach(Permission::DeleteEvents);
+    let row = find::<Event>(tx, actor, id, Sight::Any).await?;
+    let own = scope.covers(Reach::OWN) && row.created_by() == Some(actor.id());
+    if scope.is_all() || own || (scope.covers(Reach::OWN_UNITS) && store::is_of_unit_of(tx, id, actor.id()).await?) {
+        return Ok(());
+    }
+    Err(Problem::forbidden(
+        "Only who created the event, the unit's convenor and staff decide whom it is shown to and which unit it belongs to.",
+    ))
 }

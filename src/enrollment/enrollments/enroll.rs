@@ -41,7 +41,8 @@ pub(super) async fn create(
     DryRun(only_asked): DryRun,
     Posted { body: wanted, repeat }: Posted<NewEnrollment>,
 ) -> Answer<Tried<Created<Enrollment>>> {
-    let by_staff = actor.scope().is_all();
+    // For themselves, staff are students like others: they decide on nobody's terms but those.
+    let by_staff = actor.scope().is_all() && wanted.student != Some(actor.id());
     let terms = Terms { by_staff, max_pending: app.config.max_pending };
     let student = if by_staff {
         wanted.student.ok_or_else(|| Problem::invalid("student", "Name the student who is to be enrolled."))?

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use super::store;
-use crate::access::{Actor, Permission, Reach, Viewer};
+use crate::access::{Actor, Permission, Reach, Viewer, refuse_own_case};
 use crate::audit;
 use crate::core::notifications::{Notice, tell};
 use crate::decimals::with_places;
@@ -210,6 +210,11 @@ fn step(by: By<'_>, held: &Held, ask: &Ask) -> Answer<Option<Step>> {
         return Err(Problem::absent());
     }
     refuse_outsider(by, by.reach, held)?;
+    // One's own seat is given back by the rules of students, whatever else one may.
+    if !matches!(ask, Ask::Withdraw) {
+        refuse_own_case(by.viewer, held.student)?;
+    }
+    let is_own = by.viewer.caller_id() == Some(held.student);
     let withdrawn = |reason: &str, decision| Step {
         id: held.id,
         status: Status::Withdrawn,
@@ -220,7 +225,7 @@ fn step(by: By<'_>, held: &Held, ask: &Ask) -> Answer<Option<Step>> {
     };
     match ask {
         Ask::Withdraw if !held.status.leads_to(Status::Withdrawn) => Err(no_way(held.status, Status::Withdrawn)),
-        Ask::Withdraw if held.is_too_late_to_withdraw && !by.reach.is_all() => Err(Problem::conflict(
+        Ask::Withdraw if held.is_too_late_to_withdraw && (is_own || !by.reach.is_all()) => Err(Problem::conflict(
             "withdrawal_closed",
             format!("The last day to withdraw from {} has passed. Please ask the staff.", held.class()),
         )),

@@ -80,7 +80,7 @@ pub(super) async fn export(
 ) -> Answer<OrCsv<Shown<OfficialTranscript>>> {
     let student = subject(&mut conn, &reader, student).await?;
     let holder = store::holder(&mut conn, student).await?;
-    let record = store::record(&mut conn, student).await?;
+    let record = store::record(&mut conn, &reader, student).await?;
     let date_issued = holder.now.0.with_timezone(&app.config.time_zone).date_naive();
     if format == Format::Csv {
         return file(student, &holder, date_issued, record).map(OrCsv::Csv);

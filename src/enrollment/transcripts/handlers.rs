@@ -10,9 +10,9 @@ use utoipa::ToSchema;
 
 use super::store;
 use crate::academic::semester::Semester;
-use crate::access::{Actor, Permission, Viewer, may};
+use crate::access::{Actor, Viewer, may};
 use crate::decimals::{one_place, two_places};
-use crate::enrollment::{Columns, Status, push_reach};
+use crate::enrollment::Status;
 use crate::http::{Answer, Faults, Filter, Kind, Listing, Notes, Ordering, Resource, query_pairs};
 use crate::ids::{Id, Moment};
 use crate::users::accounts::UserBrief;
@@ -80,8 +80,7 @@ impl Resource for Transcript {
     };
 
     fn visible(sql: &mut QueryBuilder<Postgres>, viewer: &Viewer, _: bool) {
-        let columns = Columns { student: "t.student_id", offering: "e.offering_id" };
-        push_reach(sql, viewer, Permission::ReadTranscripts, columns, "transcripts");
+        store::push_visible(sql, viewer);
     }
 
     fn shown(row: Self, viewer: &Viewer) -> Self {

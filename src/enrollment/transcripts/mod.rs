@@ -1,8 +1,8 @@
 //! Transcripts: what came of a student's enrolments, as the facts were when the result was given.
 //!
-//! Rows are written with the results (`enrollments::steps`) and only read here. Lists show the rows that the caller's
-//! permission reaches, a convenor those of own units; the summary and the export are of a whole student, and whoever
-//! convenes a unit that the student sits or sat in sees them whole: half an average would be none.
+//! Rows are written with the results (`enrollments::steps`) and only read here. Lists, summary and export are of the same rows,
+//! those that the caller's permission reaches: of a student's results a convenor sees those in own units, and the average
+//! that a convenor gets is of these (`store::push_visible`).
 
 mod export;
 mod handlers;

@@ -9,8 +9,8 @@ use utoipa::ToSchema;
 use crate::academic::semester::Semester;
 use crate::access::{Permission, Reach, Viewer};
 use crate::decimals::{one_place, two_places};
-use crate::enrollment::Status;
 use crate::enrollment::grades::gpa;
+use crate::enrollment::{Columns, Status, push_reach};
 use crate::ids::{Id, Moment};
 use crate::users::accounts::user_brief;
 use crate::users::guardians;
@@ -110,13 +110,23 @@ select ",
            'completion_date', t.completion_date)
            order by t.year, t.semester, t.unit_code, t.id), '[]') as lines
 from transcripts t
+join enrollments e on e.id = t.enrollment_id
 where t.deleted_at is null
   and t.student_id = "
 );
 
-/// What counts for the student.
-pub(super) async fn record(conn: &mut PgConnection, student: Id) -> sqlx::Result<Record> {
-    QueryBuilder::<Postgres>::new(RECORD).push_bind(student).build_query_as().fetch_one(conn).await
+/// What counts for the student, of the rows that the viewer's lists show: a convenor's are those of own units.
+pub(super) async fn record(conn: &mut PgConnection, viewer: &Viewer, student: Id) -> sqlx::Result<Record> {
+    let mut sql = QueryBuilder::<Postgres>::new(RECORD);
+    sql.push_bind(student);
+    push_visible(&mut sql, viewer);
+    sql.build_query_as().fetch_one(conn).await
+}
+
+/// Adds ` and …` with the rows that the viewer may see, wherever transcripts are read.
+pub(super) fn push_visible(sql: &mut QueryBuilder<Postgres>, viewer: &Viewer) {
+    let columns = Columns { student: "t.student_id", offering: "e.offering_id" };
+    push_reach(sql, viewer, Permission::ReadTranscripts, columns, "transcripts");
 }
 
 /// Whether there is such a student, or somebody who was one, and the viewer's permission reaches them.
@@ -142,7 +152,7 @@ pub(super) async fn may_see(conn: &mut PgConnection, viewer: &Viewer, student: I
           join units n on n.id = o.unit_id
          where e.student_id = s.id
            and e.deleted_at is null
-           and e.status <> 'WITHDRAWN'
+           and e.status in ('ENROLLED', 'COMPLETED', 'FAILED')
            and n.convenor_id = ",
             );
             sql.push_bind(viewer.caller_id()).push(")");
@@ -172,7 +182,7 @@ pub(super) struct Holder {
 pub(super) async fn holder(conn: &mut PgConnection, student: Id) -> sqlx::Result<Holder> {
     sqlx::query_as!(
         Holder,
-        r#"select btrim(s.first_name || ' ' || s.last_name) as "name!",
+        r#"select btrim(s.official_first_name || ' ' || s.official_last_name) as "name!",
                   coalesce(sp.student_id, '') as "student_number!",
                   coalesce(c.code, '') as "course_code!",
                   coalesce(c.name, '') as "course_name!",

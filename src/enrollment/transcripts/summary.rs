@@ -149,6 +149,6 @@ pub(super) async fn summary(
     SummaryAsked { student, explain }: SummaryAsked,
 ) -> Answer<Shown<TranscriptSummary>> {
     let student = subject(&mut conn, &reader, student).await?;
-    let record = store::record(&mut conn, student).await?;
+    let record = store::record(&mut conn, &reader, student).await?;
     Shown::with(&if explain { TranscriptSummary::explained(record) } else { TranscriptSummary::of(&record) })
 }

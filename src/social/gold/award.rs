@@ -122,6 +122,7 @@ pub(in crate::social) async fn refuse_outsider(
     actor: &Actor<may::AwardGold>,
     student: Id,
 ) -> Answer<()> {
+    actor.decide_on(student)?;
     let reach = actor.scope();
     if reach.is_all() || (reach.covers(Reach::OWN_UNITS) && store::is_in_unit_of(tx, student, actor.id()).await?) {
         return Ok(());

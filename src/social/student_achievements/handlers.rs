@@ -67,8 +67,11 @@ impl Writable for StudentAchievement {
         StudentAchievementFields { student: row.student, achievement: row.achievement }
     }
 
-    async fn allowed(_: &mut PgConnection, _: &Actor<Self::Write>, _: Target<'_, Self>) -> Answer<()> {
-        Ok(())
+    async fn allowed(_: &mut PgConnection, actor: &Actor<Self::Write>, target: Target<'_, Self>) -> Answer<()> {
+        match target {
+            Target::Row(row) => actor.decide_on(row.student),
+            Target::New(fields) => actor.decide_on(fields.student),
+        }
     }
 
     async fn check(

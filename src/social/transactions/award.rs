@@ -101,6 +101,7 @@ pub(super) async fn award(
 /// left to the ledger.
 async fn allowed(tx: &mut PgConnection, actor: &Actor<may::AwardGold>, student: Option<Id>) -> Answer<()> {
     let Some(student) = student else { return Ok(()) };
+    actor.decide_on(student)?;
     let Err(refusal) = refuse_outsider(tx, actor, student).await else { return Ok(()) };
     let seen = actor.reach(Permission::ReadUsers).is_all() && store::has_account(tx, student).await?;
     Err(if seen { refusal } else { ledger::unknown(student) })

@@ -118,6 +118,10 @@ async fn read(
     let (mut rows, mut faults) = (Vec::new(), table.faults.clone());
     for ((number, cells), nth) in table.rows.iter().zip(1_i64..) {
         match entry(cells, meant.get(&nth).map_or(&[], Vec::as_slice)) {
+            Ok(entry) if entry.student == actor.id() => {
+                let error = "You cannot award gold to yourself; ask a colleague.".to_owned();
+                faults.push(RowFault { row: *number, field: "student".to_owned(), error });
+            }
             Ok(entry) => rows.push((*number, entry)),
             Err(wrong) => faults.extend(wrong.of_row(*number)),
         }

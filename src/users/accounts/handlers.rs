@@ -154,7 +154,9 @@ pub(super) async fn replace(
     db::write(&app.db, |tx, _| {
         Box::pin(async move {
             let row = locked(tx, actor, id, condition).await?;
-            let profile = fields.onto(&Profile::default())?;
+            // What is on record is not one's own to leave out.
+            let date_of_birth = row.profile.date_of_birth.filter(|_| id == actor.id());
+            let profile = fields.onto(&Profile { date_of_birth, ..Profile::default() })?;
             let standing = if is_admin(actor) { fields.onto(&Standing::default())? } else { row.standing.clone() };
             store_change(tx, actor, &row, standing, profile).await
         })
@@ -200,6 +202,14 @@ async fn store_change(
     if is_admin(actor) {
         standing.check(&mut faults, Some(&before.standing));
     }
+    let is_own = before.id == actor.id();
+    // Rules rest on it: who is a minor, and what a guardian may be granted.
+    let is_on_record = is_own && before.profile.date_of_birth.is_some();
+    faults.unless(
+        !is_on_record || profile.date_of_birth == before.profile.date_of_birth,
+        "date_of_birth",
+        "Your date of birth is on record. If it is wrong, ask the student office to correct it.",
+    );
     faults.check()?;
     standing.refuse_new_rights(&before.standing, actor)?;
     if before.id == actor.id() {

@@ -14,6 +14,8 @@ select u.id,
        u.username,
        u.first_name,
        u.last_name,
+       u.official_first_name,
+       u.official_last_name,
        u.user_type,
        u.is_active,
        u.is_staff,
@@ -123,6 +125,9 @@ pub(super) async fn replace(
                 emergency_contact_phone = $22,
                 leaderboard_opt_in = $23,
                 updated_at = rule_now(),
+                -- A person's own change is of the name that they go by.
+                official_first_name = case when id = $24 then official_first_name else $10 end,
+                official_last_name = case when id = $24 then official_last_name else $11 end,
                 updated_by = $24,
                 username_key = $25
           where id = $1",

@@ -38,6 +38,10 @@ pub struct User {
 /// What only the person and holders of `users.read_private` see.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Private {
+    /// Given name as it stands on transcripts; staff write it with the name, and a person's own change leaves it.
+    official_first_name: String,
+    /// Family name as it stands on transcripts.
+    official_last_name: String,
     phone_number: String,
     address_line1: String,
     address_line2: String,
@@ -54,12 +58,21 @@ pub(super) struct Private {
     last_login: Option<Moment>,
 }
 
+/// The name on documents.
+#[derive(Debug, Clone, FromRow)]
+pub(super) struct OfficialName {
+    pub(super) official_first_name: String,
+    pub(super) official_last_name: String,
+}
+
 /// A row of [`store::SELECT`].
 #[derive(Debug, Clone, FromRow)]
 pub struct UserRow {
     pub(super) id: Id,
     #[sqlx(flatten)]
     pub(super) standing: Standing,
+    #[sqlx(flatten)]
+    pub(super) official: OfficialName,
     #[sqlx(flatten)]
     pub(super) profile: Profile,
     profile_image: Option<String>,
@@ -116,8 +129,10 @@ impl User {
     /// The row as this viewer sees it.
     pub(super) fn seen(row: UserRow, viewer: &Viewer) -> Self {
         let own = viewer.caller_id() == Some(row.id);
-        let UserRow { id, standing, profile, profile_image, last_login, created_at, updated_at } = row;
+        let UserRow { id, standing, profile, official, profile_image, last_login, created_at, updated_at } = row;
         let private = (own || viewer.reach(Permission::ReadPrivate).is_all()).then_some(Private {
+            official_first_name: official.official_first_name,
+            official_last_name: official.official_last_name,
             phone_number: profile.phone_number,
             address_line1: profile.address_line1,
             address_line2: profile.address_line2,

@@ -55,9 +55,7 @@ pub(super) async fn review(
 async fn decide(tx: &mut PgConnection, actor: &Actor<may::ReviewScholarships>, id: Id, review: &Review) -> Answer<()> {
     store::lock(tx, id).await?;
     let row = find::<Application>(tx, actor, id, Sight::Visible).await?;
-    if row.student == actor.id() {
-        return Err(Problem::forbidden("Nobody reviews their own application."));
-    }
+    actor.decide_on(row.student)?;
     check(&row, review)?;
     if review.status == ApplicationStatus::Approved && !awards_left(tx, row.scholarship).await? {
         return Err(Problem::conflict(

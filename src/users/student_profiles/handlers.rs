@@ -136,8 +136,11 @@ impl Writable for StudentProfile {
         }
     }
 
-    async fn allowed(_: &mut PgConnection, _: &Actor<Self::Write>, _: Target<'_, Self>) -> Answer<()> {
-        Ok(())
+    async fn allowed(_: &mut PgConnection, actor: &Actor<Self::Write>, target: Target<'_, Self>) -> Answer<()> {
+        match target {
+            Target::Row(row) => actor.decide_on(row.user),
+            Target::New(fields) => fields.user.map_or(Ok(()), |user| actor.decide_on(user)),
+        }
     }
 
     async fn check(

@@ -113,7 +113,7 @@ async fn only_students_of_the_offering_are_marked_and_once_in_a_class() {
         assert_eq!(found, wanted, "{status}");
     }
     let elsewhere = student_in(&app, foreign, "ENROLLED").await;
-    for nobody in [&elsewhere, &staff] {
+    for nobody in [&elsewhere, &app.staff().await] {
         let refused = staff.post(ATTENDANCE, &mark(session, nobody, "present")).await;
         assert_eq!((refused.status.as_u16(), faulty(&refused)), (400, ["student".to_owned()].into()));
     }

@@ -88,7 +88,7 @@ async fn what_is_wrong_with_an_award_is_told_and_nothing_is_given() {
     let empty = staff.post(AWARD, &json!({})).await;
     assert_eq!(faulty(&empty).into_iter().collect::<Vec<_>>(), ["amount", "reason", "student_id"]);
     let award = |student: Value| json!({ "student_id": student, "amount": 1, "reason": "Fair" });
-    for student in [json!(987_654), json!(staff.id), json!("")] {
+    for student in [json!(987_654), json!(app.staff().await.id), json!("")] {
         assert_eq!(staff.post(AWARD, &award(student.clone())).await.errors("student_id").len(), 1, "{student}");
     }
     for kind in ["DEDUCT", "EXPIRE", "award"] {

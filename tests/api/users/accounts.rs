@@ -121,6 +121,8 @@ fn public_part(of: &Person) -> Value {
 fn with_private_part(of: &Person) -> Value {
     let mut whole = public_part(of);
     let more = json!({
+        "official_first_name": of.first_name,
+        "official_last_name": of.last_name,
         "phone_number": "+61400111222",
         "address_line1": "1 High St",
         "address_line2": "Flat 2",
@@ -358,8 +360,8 @@ async fn people_change_their_own_profile_and_what_they_do_not_send_stays() {
         fill(&app, person.id).await;
         let mut expected = with_private_part(&person);
         expected["bio"] = json!("Sails.");
-        expected["date_of_birth"] = json!(null);
-        let sent = json!({ "bio": "Sails.", "date_of_birth": null, "nonsense": [1, 2] });
+        expected["country"] = json!("");
+        let sent = json!({ "bio": "Sails.", "country": "", "date_of_birth": "2001-02-03", "nonsense": [1, 2] });
         assert_eq!(person.patch(&one(person.id), &sent).await.expect(200), &expected, "{}", person.user_type);
         let mut before = expected.clone();
         for path in UPDATE_PROFILE {
@@ -390,7 +392,8 @@ async fn put_replaces_the_profile_and_leaves_the_standing_to_administrators() {
     for field in PROFILE {
         let expected = match field {
             "first_name" => json!("Ada"),
-            "date_of_birth" => json!(null),
+            // On record, and not one's own to leave out.
+            "date_of_birth" => json!("2001-02-03"),
             "leaderboard_opt_in" => json!(false),
             _ => json!(""),
         };
@@ -611,8 +614,9 @@ async fn no_column_of_users_can_be_changed_by_whom_it_is_not_for() {
         .into_iter()
         .map(|(id, column)| (assert_eq!(id, target.id.0), column).1)
         .collect();
+    const FOLLOWING: [&str; 4] = ["updated_by", "security_version", "official_first_name", "official_last_name"];
     let expected: BTreeSet<String> =
-        PROFILE.iter().chain(&STANDING).chain(&["updated_by"]).map(ToString::to_string).collect();
+        PROFILE.iter().chain(&STANDING).chain(&FOLLOWING).map(ToString::to_string).collect();
     assert_eq!(changed, expected);
 }
 

@@ -27,7 +27,8 @@ async fn marigold(app: &TestApp) -> Person {
         who.id.0
     );
     sql.execute(&app.db).await.unwrap();
-    who
+    // A new address ends all sessions.
+    who.new_session(app).await
 }
 
 /// Passwords, and all that is wrong with each. Whether one is easy to guess takes long to find out, and is only looked at

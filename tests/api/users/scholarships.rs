@@ -365,7 +365,7 @@ async fn nobody_reviews_their_own_application() {
     let (staff, ann) = (app.staff().await, app.student().await);
     let application = apply(&ann, scholarship(&staff, "Merit", 0).await).await;
     run(&app.db, format!("update users set is_staff = true where id = {}", ann.id)).await;
-    assert_eq!(review(&ann, application, "approved", "").await.refusal(), (403, "permission_denied"));
+    assert_eq!(review(&ann, application, "approved", "").await.refusal(), (403, "own_case"));
     review(&staff, application, "approved", "").await.expect(200);
 }
 

@@ -243,7 +243,7 @@ async fn who_and_what_a_profile_names_must_be_there() {
     let missing = 9_007_199_254_740_990_i64;
     for (body, fields) in [
         (json!({}), vec!["user"]),
-        (json!({ "user": staff.id }), vec!["user"]),
+        (json!({ "user": admin.id }), vec!["user"]),
         (json!({ "user": missing, "course": missing }), vec!["course", "user"]),
         (json!({ "user": student.id, "course": gone }), vec!["course"]),
         (

@@ -13,7 +13,7 @@ use super::texts::{self, Texts, says_something};
 use super::{Editor, Status};
 use crate::access::{Actor, may};
 use crate::app::AppState;
-use crate::core::events::handlers::{Event, VISIBILITIES};
+use crate::core::events::handlers::{Event, VISIBILITIES, refuse_publishing_for_others};
 use crate::db;
 use crate::http::{Answer, Done, Faults, IfMatch, Json, Optional, Problem, locked};
 use crate::ids::{Id, Moment};
@@ -52,6 +52,9 @@ pub(super) async fn confirm(
             Box::pin(async move {
                 let held = store::hold(tx, event.id).await?;
                 let mut after = held.state.clone();
+                if visibility.as_ref().is_some_and(|visibility| *visibility != after.visibility) {
+                    refuse_publishing_for_others(tx, actor, event.id).await?;
+                }
                 if !says_something(&after.content) {
                     return Err(Problem::new(
                         StatusCode::BAD_REQUEST,
