@@ -94,7 +94,7 @@ done <"$here/../tests/invariants.sql"
 say "5. uploaded files"
 mkdir -p "$new_media/public" "$new_media/private"
 tar --extract --file="$backup/media.tar" --directory="$new_media" --no-same-owner || fail "the uploaded files cannot be unpacked"
-ask -d "$new" -c "select encode(sha256, 'hex') || '  ' || case when public then 'public/' else 'private/' end || name
+ask -d "$new" -c "select encode(sha256, 'hex') || '  ' || case when public and not hidden then 'public/' else 'private/' end || name
                     from stored_files where deleted_at is null order by id" >"$new_media/.sums"
 # With no files there is nothing to check, which sha256sum takes for a fault.
 if [ -s "$new_media/.sums" ] && ! (cd "$new_media" && sha256sum --check --strict --quiet .sums >&2); then

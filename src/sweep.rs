@@ -28,6 +28,7 @@ macro_rules! remove {
 /// # Errors
 /// The database's failure; what was removed before stays so.
 pub async fn once(app: &AppState) -> Answer<()> {
+    app.files.place(&app.db).await?;
     app.files.remove_deleted(&app.db).await?;
     of_sessions(app).await?;
     of_queues(app).await?;

@@ -91,8 +91,8 @@ impl Describe for Signature {
 pub(super) async fn public(_: Public, State(app): State<AppState>, FileName(name): FileName) -> Answer<FileAnswer> {
     let path = app.files.public(&name).ok_or_else(Problem::absent)?;
     let mut answer = send(&path, of_ending(&name), &name).await?;
-    // The name is random and the bytes behind it never change.
-    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
+    // The bytes behind a name never change, but they may be deleted.
+    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=86400"));
     Ok(FileAnswer(answer))
 }
 

@@ -186,8 +186,9 @@ impl FileStore {
     /// Writes a file to the disk and its row in this transaction.
     ///
     /// # Errors
-    /// The database's failure or the disk's.
+    /// 409 `files_full` when the owner has as much as one may have; the database's failure or the disk's.
     pub async fn put(&self, tx: &mut PgConnection, owner: Id, file: &Accepted, public: bool) -> Answer<Stored> {
+        refuse_beyond_share(tx, owner, file.bytes.len()).await?;
         let name = format!("{}.{}", uuid::Uuid::new_v4().simple(), file.ending);
         let path = self.root.join(if public { "public" } else { "private" }).join(&name);
         let hash = digest::digest(&digest::SHA256, &file.bytes);
@@ -224,7 +225,7 @@ impl FileStore {
     /// The database's failure.
     pub async fn remove_deleted(&self, pool: &Pool) -> Answer<()> {
         let gone = sqlx::query!(
-            "select f.id, f.name, f.public
+            r#"select f.id, f.name, f.public and not f.hidden as "public!"
                from stored_files f
               where f.deleted_at is not null
                 and not exists (select from users u where u.profile_image_id = f.id)
@@ -233,7 +234,7 @@ impl FileStore {
                 and not exists (select from media_assets m where m.file_id = f.id)
                 and not exists (select from resources r where r.file_id = f.id)
                 and not exists (select from unit_resources r where r.file_id = f.id)
-                and not exists (select from achievements a where a.badge_image_id = f.id)"
+                and not exists (select from achievements a where a.badge_image_id = f.id)"#
         )
         .fetch_all(&mut *pool.acquire().await?)
         .await?;
@@ -249,6 +250,34 @@ impl FileStore {
                         .await?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Moves the bytes of public files to where their rows say: what is deleted is not served any more, and what is restored
+    /// is again. Several processes may do it at once; what fails is tried again by the sweep.
+    ///
+    /// # Errors
+    /// The database's failure.
+    pub async fn place(&self, pool: &Pool) -> Answer<()> {
+        let moved = sqlx::query!("select id, name, hidden from stored_files where not placed order by id limit 1000")
+            .fetch_all(&mut *pool.acquire().await?)
+            .await?;
+        for file in moved {
+            let (public, private) =
+                (self.root.join("public").join(&file.name), self.root.join("private").join(&file.name));
+            let (from, to) = if file.hidden { (public, private) } else { (private, public) };
+            match tokio::fs::rename(&from, &to).await {
+                // Another has moved it, or there is nothing to move.
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    tracing::warn!(%error, "a file could not be moved to where it belongs");
+                    continue;
+                }
+                _ => {}
+            }
+            sqlx::query!("update stored_files set placed = true where id = $1 and hidden = $2", file.id, file.hidden)
+                .execute(&mut *pool.acquire().await?)
+                .await?;
         }
         Ok(())
     }
@@ -273,6 +302,42 @@ impl FileStore {
             content_type: file.content_type,
         })
     }
+}
+
+/// What the files of a student or a parent may take together, and those of anybody else, in bytes.
+const SHARE: i64 = 500 * 1024 * 1024;
+const SHARE_OF_STAFF: i64 = 50 * 1024 * 1024 * 1024;
+
+/// Refuses a file that would take its owner beyond their share of the disk. Uploads of one person wait for each other here.
+async fn refuse_beyond_share(tx: &mut PgConnection, owner: Id, bytes: usize) -> Answer<()> {
+    sqlx::query!("select pg_advisory_xact_lock(hashtextextended('files of ' || $1::bigint, 7093))", owner.0)
+        .fetch_one(&mut *tx)
+        .await?;
+    let held = sqlx::query!(
+        r#"select coalesce(sum(f.size), 0)::bigint as "bytes!",
+                  coalesce((select u.user_type in ('student', 'parent') and not u.is_staff and not u.is_superuser
+                              from users u
+                             where u.id = $1), true) as "is_outsider!"
+             from stored_files f
+            where f.created_by = $1
+              and f.deleted_at is null"#,
+        owner.0
+    )
+    .fetch_one(tx)
+    .await?;
+    let share = if held.is_outsider { SHARE } else { SHARE_OF_STAFF };
+    if held.bytes.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX)) <= share {
+        return Ok(());
+    }
+    let mib = |bytes: i64| bytes / (1024 * 1024);
+    Err(Problem::conflict(
+        "files_full",
+        format!(
+            "Your files take {} MB of the {} MB that you may have. Ask the office to remove some.",
+            mib(held.bytes),
+            mib(share)
+        ),
+    ))
 }
 
 /// Written under another name and moved into place, so that half a file is never served; a failure leaves nothing.

@@ -37,4 +37,4 @@ pub use routes::{Cost, Route, Routes, nothing_here, wrong_method};
 pub use verbs::{
     Audited, Resource, Sight, Target, Writable, change, create, find, insert, list, remove, replace, restore, show,
 };
-pub(crate) use verbs::{lock, locked, set_deleted, update};
+pub(crate) use verbs::{lock, locked, place_file, set_deleted, update};

@@ -66,6 +66,8 @@ pub trait Writable: Resource {
 
     /// How violated constraints are told.
     const REFUSALS: &'static [Refusal] = &[];
+    /// Whether a public file goes with the row: it is served while the row is live, and no longer.
+    const HAS_PUBLIC_FILE: bool = false;
     /// Live rows that keep a row from being deleted: what they are called, and a statement that counts those of `$1`.
     const REFERRED_BY: &'static [(&'static str, &'static str)] = &[];
 
@@ -252,7 +254,18 @@ pub async fn remove<R: Writable>(
             Ok(NoContent)
         })
     })
-    .await
+    .await?;
+    place_file::<R>(&app).await;
+    Ok(NoContent)
+}
+
+/// After the commit. What fails here the sweep does later.
+pub(crate) async fn place_file<R: Writable>(app: &AppState) {
+    if R::HAS_PUBLIC_FILE
+        && let Err(problem) = app.files.place(&app.db).await
+    {
+        tracing::warn!(%problem, "a file is not where it belongs yet");
+    }
 }
 
 /// `POST /{id}/restore/`
@@ -263,7 +276,7 @@ pub async fn restore<R: Writable>(
     Bare { repeat }: Bare,
 ) -> Answer<Done<R::Shown>> {
     let actor = &actor;
-    repeat
+    let done = repeat
         .once(&app, actor.id(), |tx, _| {
             Box::pin(async move {
                 lock::<R>(tx, id).await?;
@@ -279,7 +292,9 @@ pub async fn restore<R: Writable>(
                 Done::with(&R::shown(row, actor))
             })
         })
-        .await
+        .await?;
+    place_file::<R>(&app).await;
+    Ok(done)
 }
 
 /// Locks the row, then reads it as the caller sees it and checks the caller's reach and condition.

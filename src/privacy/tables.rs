@@ -296,6 +296,7 @@ pub const TABLES: &[Table] = &[
         kept: "name original_name size content_type public",
         texts: "original_name",
         secret: "sha256",
+        plain: "hidden placed",
         ..TABLE
     },
     text(

@@ -433,3 +433,72 @@ async fn a_persons_picture_is_made_small_and_upright() {
     let picture = image::load_from_memory(&served.bytes).unwrap();
     assert_eq!((picture.width(), picture.height()), (512, 1024));
 }
+
+#[tokio::test]
+async fn what_is_deleted_is_not_served_any_more_and_is_again_when_it_comes_back() {
+    let app = TestApp::start().await;
+    let (staff, admin) = (app.staff().await, app.admin().await);
+    let unit = app.unit().await;
+    let named = "name=\"file\"; filename=\"a.png\"";
+    for route in [MEDIA, LIBRARY, BADGE] {
+        let made = route.send(&app, &staff, unit, named, &png()).await;
+        let (address, _) = route.fetch(&app, &made).await;
+        let base = if route.path == BADGE.path { ACHIEVEMENTS } else { route.path };
+        let path = format!("{base}{}/", made.body["id"]);
+        let name = address.rsplit('/').next().unwrap();
+        let lies = |folder: &str| app.folder().join("media").join(folder).join(name).exists();
+        assert!(lies("public") && !lies("private"), "{address}");
+
+        staff.delete(&path).await.expect(204);
+        assert_eq!(app.anonymous().get(&address).await.status, 404, "{address}");
+        assert!(!lies("public") && lies("private"), "{address}");
+
+        admin.post_bare(&format!("{path}restore/")).await.expect(200);
+        app.anonymous().get(&address).await.expect(200);
+        assert!(lies("public"), "{address}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_was_not_moved_after_the_commit_is_moved_by_the_sweep() {
+    let app = TestApp::start().await;
+    let staff = app.staff().await;
+    let made = MEDIA.send(&app, &staff, app.unit().await, "name=\"file\"; filename=\"a.png\"", &png()).await;
+    let (address, _) = MEDIA.fetch(&app, &made).await;
+    // As when the process ended between the two.
+    let id = made.body["id"].as_i64().unwrap();
+    let sql = sqlx::query!("update media_assets set deleted_at = rule_now() where id = $1", id);
+    sql.execute(&app.db).await.unwrap();
+    app.anonymous().get(&address).await.expect(200);
+    let _sweeping = app.another_server().with_background().start().await;
+    app.until("it is gone", async || app.anonymous().get(&address).await.status == 404).await;
+}
+
+#[tokio::test]
+async fn a_student_has_half_a_gigabyte_of_files_and_no_more() {
+    let app = TestApp::start().await;
+    let student = app.student().await;
+    let held = async |bytes: i64| {
+        let sql = sqlx::query!(
+            "insert into stored_files (name, original_name, sha256, size, content_type, public, created_by)
+             values ('held.txt', 'held.txt', sha256(''), $1, 'text/plain', false, $2)
+             on conflict do nothing",
+            bytes,
+            student.id.0
+        );
+        sql.execute(&app.db).await.unwrap();
+    };
+    let send = async || {
+        let body = multipart(&[("name=\"file\"; filename=\"a.png\"", png().as_slice())]);
+        student.send(Method::POST, PICTURE.path, FORM, body).await
+    };
+    let share = 500 * 1024 * 1024;
+    held(share - 100_000).await;
+    send().await.expect(200);
+    let more = sqlx::query!("update stored_files set size = $1 where name = 'held.txt'", share);
+    more.execute(&app.db).await.unwrap();
+    let refused = send().await;
+    assert_eq!(refused.refusal(), (409, "files_full"), "{}", refused.body);
+    let folder = app.folder().join("media/public");
+    assert_eq!(std::fs::read_dir(folder).unwrap().count(), 1, "what was refused left something");
+}

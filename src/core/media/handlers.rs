@@ -79,6 +79,8 @@ impl Writable for MediaAsset {
     type Fields = MediaFields;
     type Write = may::WriteMedia;
 
+    const HAS_PUBLIC_FILE: bool = true;
+
     fn fields(row: &MediaRow) -> MediaFields {
         MediaFields { file: Some(row.file_id) }
     }

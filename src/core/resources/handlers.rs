@@ -73,6 +73,8 @@ impl Writable for LibraryResource {
     type Fields = LibraryResourceFields;
     type Write = may::WriteResources;
 
+    const HAS_PUBLIC_FILE: bool = true;
+
     fn fields(row: &Self) -> LibraryResourceFields {
         LibraryResourceFields { title: row.title.clone(), unit: row.unit, file: None }
     }

@@ -12,7 +12,7 @@ use crate::app::AppState;
 use crate::audit;
 use crate::http::{
     Answer, Bare, Done, Faults, Filter, Kind, Listing, Ordering, PathId, Problem, Refusal, Resource, Sight, Target,
-    Writable, find, lock, set_deleted,
+    Writable, find, lock, place_file, set_deleted,
 };
 use crate::ids::{Id, Moment};
 
@@ -87,6 +87,8 @@ impl Writable for Achievement {
     type Fields = AchievementFields;
     type Write = may::WriteAchievements;
 
+    const HAS_PUBLIC_FILE: bool = true;
+
     const REFUSALS: &'static [Refusal] =
         &[Refusal::taken("achievements_name_is_unique", "name", "An achievement with this name already exists.")];
     const REFERRED_BY: &'static [(&'static str, &'static str)] = &[(
@@ -151,7 +153,7 @@ pub(super) async fn restore(
     Bare { repeat }: Bare,
 ) -> Answer<Done<Achievement>> {
     let actor = &actor;
-    repeat
+    let done = repeat
         .once(&app, actor.id(), |tx, _| {
             Box::pin(async move {
                 lock::<Achievement>(tx, id).await?;
@@ -166,5 +168,7 @@ pub(super) async fn restore(
                 Done::with(&Achievement::shown(row, actor))
             })
         })
-        .await
+        .await?;
+    place_file::<Achievement>(&app).await;
+    Ok(done)
 }

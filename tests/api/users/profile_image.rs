@@ -81,7 +81,7 @@ async fn each_kind_of_picture_is_taken_and_served_as_what_it_is() {
         assert_eq!(served.header("x-content-type-options"), Some("nosniff"));
         assert_eq!(served.header("content-security-policy"), Some("default-src 'none'; sandbox"));
         assert!(served.header("content-disposition").unwrap().starts_with("inline;"));
-        assert!(served.header("cache-control").unwrap().contains("immutable"));
+        assert!(served.header("cache-control").unwrap().contains("max-age=86400"));
         let length = served.header("content-length").unwrap();
         assert_eq!(length, served.bytes.len().to_string());
         let shown = image::load_from_memory(&served.bytes).unwrap();
