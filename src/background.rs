@@ -56,6 +56,7 @@ async fn sweep_once(app: &AppState) -> Answer<()> {
     sqlx::query!("delete from password_reset_tokens where expires_at < rule_now() - interval '1 day'")
         .execute(&mut *conn)
         .await?;
+    sqlx::query!("delete from email_changes where expires_at < rule_now()").execute(&mut *conn).await?;
     sqlx::query!("delete from login_addresses where last_used_at < rule_now() - interval '180 days'")
         .execute(&mut *conn)
         .await?;

@@ -1,12 +1,13 @@
 //! People: accounts, log-in, sessions, password resets, roles, student profiles, guardians, scholarships.
 //!
-//! Owns `users`, `sessions`, `password_reset_tokens`, `login_addresses`, `roles`, `user_roles`, `student_profiles`,
+//! Owns `users`, `sessions`, `password_reset_tokens`, `email_changes`, `login_addresses`, `roles`, `user_roles`, `student_profiles`,
 //! `guardians`, `guardian_students`, `guardian_grants`, `scholarships`, `scholarship_applications`, their files and the
 //! queue `mail_outbox`; makes the row of `gold_accounts` that every student has. What always holds, and where:
 //!
 //! - an address or user name names one account: `users_email_is_unique`, `users_username_is_unique`;
 //! - nobody but an administrator changes what gives rights: [`accounts`] keeps what a person writes of themselves
 //!   (`Profile`) and what administrators write (`Standing`) in two types;
+//! - a new address counts when it was confirmed: [`email_change`];
 //! - a token is as good as its session: `access::caller` asks on every request;
 //! - a guardian sees of a student what the student has granted, and nothing else but the name: [`guardians`];
 //! - no scholarship is awarded more often than it may be: [`scholarships`];
@@ -15,6 +16,7 @@
 //! Lock order: user, session.
 
 pub mod accounts;
+mod email_change;
 pub(crate) mod guardians;
 pub mod log_in;
 pub mod mail;
@@ -32,6 +34,7 @@ pub fn routes() -> Routes {
     log_in::routes()
         .and(accounts::routes())
         .and(reset::routes())
+        .and(email_change::routes())
         .and(sessions::routes())
         .and(roles::routes())
         .and(student_profiles::routes())

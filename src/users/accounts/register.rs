@@ -32,7 +32,7 @@ pub struct NewUser {
 }
 
 /// What violated constraints of an account mean.
-pub(super) const REFUSALS: &[Refusal] = &[
+pub(in crate::users) const REFUSALS: &[Refusal] = &[
     Refusal::taken("users_email_is_unique", "email", "A user with this email already exists."),
     Refusal::taken("users_username_is_unique", "username", "A user with this username already exists."),
     Refusal::invalid("users_anonymised_stay_so", "username", "This person has been anonymised and stays so."),

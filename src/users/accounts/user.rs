@@ -52,6 +52,8 @@ pub(super) struct Private {
     is_active: bool,
     is_superuser: bool,
     last_login: Option<Moment>,
+    /// The address that will count once it is confirmed.
+    pending_email: Option<String>,
 }
 
 /// A row of [`store::SELECT`].
@@ -63,6 +65,7 @@ pub struct UserRow {
     #[sqlx(flatten)]
     pub(super) profile: Profile,
     profile_image: Option<String>,
+    pending_email: Option<String>,
     last_login: Option<Moment>,
     created_at: Moment,
     updated_at: Moment,
@@ -116,7 +119,7 @@ impl User {
     /// The row as this viewer sees it.
     pub(super) fn seen(row: UserRow, viewer: &Viewer) -> Self {
         let own = viewer.caller_id() == Some(row.id);
-        let UserRow { id, standing, profile, profile_image, last_login, created_at, updated_at } = row;
+        let UserRow { id, standing, profile, profile_image, pending_email, last_login, created_at, updated_at } = row;
         let private = (own || viewer.reach(Permission::ReadPrivate).is_all()).then_some(Private {
             phone_number: profile.phone_number,
             address_line1: profile.address_line1,
@@ -132,6 +135,7 @@ impl User {
             is_active: standing.is_active,
             is_superuser: standing.is_superuser,
             last_login,
+            pending_email,
         });
         Self {
             id,

@@ -97,8 +97,26 @@ pub(super) async fn confirm(
     .await
 }
 
-/// A page of ours.
-pub(super) struct Page(Response);
+/// A page of ours that the link of a mail leads to.
+pub(in crate::users) struct Page(Response);
+
+impl Page {
+    pub(in crate::users) fn of(html: &'static str) -> Self {
+        let mut response = ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static(
+                "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
+                 frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+            ),
+        );
+        // The address holds the token: it goes to nobody, and no cache keeps it.
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Self(response)
+    }
+}
 
 impl IntoResponse for Page {
     fn into_response(self) -> Response {
@@ -114,18 +132,5 @@ impl Answers for Page {
 
 /// `GET /reset/` and `GET /reset/{token}`: the page takes the token from its own address.
 pub(super) async fn page(_: Public) -> Answer<Page> {
-    let mut response =
-        ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], include_str!("page.html")).into_response();
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(
-            "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
-             frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-        ),
-    );
-    // The address holds the token: it goes to nobody, and no cache keeps it.
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(Page(response))
+    Ok(Page::of(include_str!("page.html")))
 }

@@ -3,6 +3,8 @@
 mod handlers;
 mod store;
 
+pub(super) use handlers::Page;
+
 use crate::http::Routes;
 
 /// The endpoints of this resource.
