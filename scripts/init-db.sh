@@ -29,6 +29,7 @@ esac
 # The tables that the server deletes rows from, also when it anonymises somebody; scripts/check compares this with the code.
 readonly DELETED_FROM="
     calendar_links
+    email_changes
     event_attendees
     event_content_revisions
     event_dismissals

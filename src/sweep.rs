@@ -75,6 +75,16 @@ async fn of_sessions(app: &AppState) -> Answer<()> {
     );
     remove!(
         app,
+        "delete from email_changes
+          where user_id in (select user_id
+                              from email_changes
+                             where expires_at < rule_now()
+                             order by expires_at
+                             limit 1000
+                               for update skip locked)"
+    );
+    remove!(
+        app,
         "delete from password_reset_tokens
           where id in (select id
                          from password_reset_tokens

@@ -139,7 +139,8 @@ pub async fn note(
     Ok(())
 }
 
-fn difference(before: &Value, after: &Value) -> Value {
+/// Each field that differs, before and after.
+pub(crate) fn difference(before: &Value, after: &Value) -> Value {
     let empty = Map::new();
     let (old, new) = (before.as_object().unwrap_or(&empty), after.as_object().unwrap_or(&empty));
     let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();

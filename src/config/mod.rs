@@ -140,6 +140,8 @@ pub struct Config {
     pub refresh_rotation: bool,
     /// `PASSWORD_RESET_URL`: what a reset mail links to; the token is appended as it is.
     pub password_reset_url: String,
+    /// `EMAIL_CONFIRM_URL`: what a mail to a new address links to; the token is appended as it is.
+    pub email_confirm_url: String,
 
     /// `EMAIL_HOST` and its kin: where mail goes.
     pub mail: Mail,
@@ -464,7 +466,8 @@ impl Config {
             keep_messages_days: read.number("KEEP_MESSAGES_DAYS", 365, 1..=36_500),
             access_token_lifetime: Duration::from_secs(60 * read.number("ACCESS_TOKEN_MINUTES", 60, 1..=1440)),
             refresh_rotation: read.flag("REFRESH_ROTATION", false),
-            password_reset_url: read.password_reset_url(public_url.as_deref(), bind),
+            password_reset_url: read.link("PASSWORD_RESET_URL", "reset", public_url.as_deref(), bind),
+            email_confirm_url: read.link("EMAIL_CONFIRM_URL", "confirm-email", public_url.as_deref(), bind),
             public_url,
             mail,
             mail_from,

@@ -192,15 +192,19 @@ impl<'a> Reader<'a> {
         Some(url.trim_end_matches('/').to_owned())
     }
 
-    pub(super) fn password_reset_url(&mut self, public_url: Option<&str>, bind: SocketAddr) -> String {
-        let Some(url) = self.url("PASSWORD_RESET_URL") else {
-            return format!("{}/reset/", public_url.map_or_else(|| local_url(bind), str::to_owned));
+    /// What the link of a mail begins with: `name`, or a page of ours, `below` the public address.
+    pub(super) fn link(
+        &mut self,
+        name: &'static str,
+        below: &str,
+        public_url: Option<&str>,
+        bind: SocketAddr,
+    ) -> String {
+        let Some(url) = self.url(name) else {
+            return format!("{}/{below}/", public_url.map_or_else(|| local_url(bind), str::to_owned));
         };
         if self.prod && !has_scheme(&url, "https") {
-            self.fault(
-                "PASSWORD_RESET_URL",
-                "is not https; new passwords would travel in the clear: use an https address",
-            );
+            self.fault(name, "is not https; the tokens of links would travel in the clear: use an https address");
         }
         url
     }

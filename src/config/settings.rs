@@ -166,6 +166,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("ACCESS_TOKEN_MINUTES", "60", "How long an access token is good."),
     setting("REFRESH_ROTATION", "false", "A refresh token is good once; using it again revokes its session."),
     setting("PASSWORD_RESET_URL", "/reset/ below PUBLIC_URL", "What reset mails link to; the token is appended."),
+    setting(
+        "EMAIL_CONFIRM_URL",
+        "/confirm-email/ below PUBLIC_URL",
+        "What mails to a new address link to; the token is appended.",
+    ),
     setting("EMAIL_HOST", "dev: files in DATA_DIR/mail; prod: needed", "The mail server."),
     setting("EMAIL_PORT", "587", "Its port; 465 speaks TLS from the first byte."),
     setting("EMAIL_HOST_USER", "", "The user to log in as."),

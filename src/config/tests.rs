@@ -66,6 +66,7 @@ fn dev_has_a_default_for_everything_but_the_key_that_is_kept() {
     assert_eq!(config.registration, Registration::Open);
     assert_eq!(config.time_zone, Tz::Asia__Ho_Chi_Minh);
     assert_eq!(config.password_reset_url, "http://localhost:8000/reset/");
+    assert_eq!(config.email_confirm_url, "http://localhost:8000/confirm-email/");
     assert_eq!((config.page_size_default, config.page_size_max), (500, 1000));
     assert_eq!(config.max_upload_bytes, 25 * 1024 * 1024);
     assert_eq!(config.db_statement_timeout, Duration::from_secs(30));

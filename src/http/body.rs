@@ -60,6 +60,12 @@ impl<T> Changes<T> {
         self.members.get(name).filter(|_| self.members.len() == 1)
     }
 
+    /// Whether the body names this member.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.members.contains_key(name)
+    }
+
     /// The fields, or a part of them, after the change. A member that `now` does not have is ignored; null is a value, absence is none.
     ///
     /// # Errors

@@ -68,6 +68,7 @@ const fn own(name: &'static str, kept: &'static str, secret: &'static str) -> Ta
 pub const TABLES: &[Table] = &[
     own("sessions", "user_id last_used_at expires_at revoked_at revoked_reason ip_address user_agent", "refresh_hash"),
     own("password_reset_tokens", "user_id expires_at used_at", "token_hash"),
+    own("email_changes", "user_id email expires_at", "token_hash"),
     own("login_addresses", "user_id last_used_at", "address_hash"),
     own("calendar_links", "user_id last_used_at revoked_at", "token_hash"),
     own("event_attendees", "event_id user_id", ""),

@@ -17,6 +17,7 @@ use crate::access::tokens;
 use crate::app::AppState;
 use crate::config::{Config, Mail, MailTls};
 use crate::http::{Answer, Problem};
+use crate::users::email_change;
 
 const EVERY: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -114,7 +115,11 @@ async fn next(app: &AppState, transport: &Transport) -> Answer<bool> {
         return Ok(true);
     }
     let sent = match message(app, &mail.template, mail.user_id, &mail.recipient).await {
-        Ok(message) => transport.send(message).await.map_err(|error| format!("{error:#}")),
+        Ok(Some(message)) => transport.send(message).await.map_err(|error| format!("{error:#}")),
+        Ok(None) => {
+            skip(app, mail.id).await?;
+            return Ok(true);
+        }
         Err(problem) => Err(problem.to_string()),
     };
     match sent {
@@ -150,14 +155,28 @@ async fn next(app: &AppState, transport: &Transport) -> Answer<bool> {
     Ok(true)
 }
 
-async fn message(app: &AppState, template: &str, user: Option<i64>, recipient: &str) -> Answer<Message> {
+/// Takes a mail that has lost its reason out of the queue.
+async fn skip(app: &AppState, mail: i64) -> Answer<()> {
+    sqlx::query!("update mail_outbox set state = 'skipped', leased_until = null where id = $1", mail)
+        .execute(&mut *app.db.acquire().await?)
+        .await?;
+    Ok(())
+}
+
+/// The mail; none when there is no reason for it any more.
+async fn message(app: &AppState, template: &str, user: Option<i64>, recipient: &str) -> Answer<Option<Message>> {
     let (subject, text) = match (template, user) {
         ("password_reset", Some(user)) => ("Set a new password", password_reset(app, user).await?),
+        ("email_change_notice", _) => ("Your address is about to change", EMAIL_CHANGE_NOTICE.to_owned()),
+        ("email_change", Some(user)) => match email_change(app, user, recipient).await? {
+            Some(text) => ("Confirm your address", text),
+            None => return Ok(None),
+        },
         _ => return Err(Problem::internal(anyhow::anyhow!("there is no mail `{template}`"))),
     };
     let to: Mailbox = recipient.parse().map_err(Problem::internal)?;
     let message = Message::builder().from(app.config.mail_from.clone()).to(to).subject(subject);
-    message.body(as_it_is(text)).map_err(Problem::internal)
+    message.body(as_it_is(text)).map(Some).map_err(Problem::internal)
 }
 
 /// Lines that mail may carry as they are stay so: folded after 76 letters, a link could not be read from the file that a
@@ -186,4 +205,23 @@ async fn password_reset(app: &AppState, user: i64) -> Answer<String> {
          If it was not you, do nothing: your password stays as it is.\n",
         app.config.password_reset_url
     ))
+}
+
+/// Goes to the present address: whoever reads it may be the only one who knows that the change is not wanted.
+const EMAIL_CHANGE_NOTICE: &str = "Another address was given for your account. A mail with a link went there; once that is \
+     confirmed, this address is not yours to log in with any more.\n\n\
+     If you do not know of it, tell the administration at once, and set a new password: that ends the change.\n";
+
+/// Makes the one-use token and the text around its link; nothing when this address is not waited for any more.
+async fn email_change(app: &AppState, user: i64, recipient: &str) -> Answer<Option<String>> {
+    let token = tokens::random()?;
+    let waits = email_change::keep_token(&mut *app.db.acquire().await?, user, recipient, &tokens::hash(&token)).await?;
+    Ok(waits.then(|| {
+        format!(
+            "This address was given as the new one of an account.\n\n\
+             Confirm it here within a day; the link works once:\n\n{}{token}\n\n\
+             If you do not know of it, do nothing: the account keeps its address.\n",
+            app.config.email_confirm_url
+        )
+    }))
 }

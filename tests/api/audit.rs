@@ -916,6 +916,19 @@ async fn drive_the_rest(watch: &mut Watch<'_>, app: &TestApp) {
     app.anonymous().post(confirm, &sent).await.expect(204);
     watch.follow((Method::POST, confirm), Some(ann.id), "reset_password", own).await;
 
+    let waits = sqlx::query!(
+        "insert into email_changes (user_id, email, token_hash, expires_at)
+         values ($1, 'moved@example.org', $2, rule_now() + interval '1 hour')",
+        ann.id.0,
+        swincms::access::tokens::hash(secret)
+    );
+    waits.execute(&app.db).await.unwrap();
+    let confirm = "/api/users/email/confirm/";
+    watch.refused(app.anonymous().post(confirm, &json!({ "token": "another" })).await, 400).await;
+    app.anonymous().post(confirm, &json!({ "token": secret })).await.expect(204);
+    let details = watch.follow((Method::POST, confirm), Some(ann.id), "confirm_email", own).await;
+    assert_eq!(details, json!({ "changes": { "email": { "before": ann.email, "after": "moved@example.org" } } }));
+
     // What is secret stands nowhere in the log.
     let whole = sqlx::query_scalar!(r#"select string_agg(a::text, ' ') as "text!" from audit_log a"#);
     let whole = whole.fetch_one(&app.db).await.unwrap();

@@ -118,8 +118,12 @@ async fn canary(app: &TestApp) -> (Person, Id) {
     let person = app.student().await;
     let account = format!("/api/users/users/{}/", person.id);
     let base = json!({ "email": FORMER, "username": "canary-7391", "first_name": FIRST, "last_name": LAST });
+    sqlx::query!("update users set email = $2 where id = $1", person.id.0, FORMER).execute(&app.db).await.unwrap();
     admin.patch(&account, &base).await.expect(200);
     admin.patch(&account, &json!({ "email": EMAIL })).await.expect(200);
+    // As if it had been confirmed; and another waits.
+    sqlx::query!("update users set email = $2 where id = $1", person.id.0, EMAIL).execute(&app.db).await.unwrap();
+    admin.patch(&account, &json!({ "email": FORMER })).await.expect(200);
     // A new address ends all sessions.
     let person = person.new_session(app).await;
     let profile = json!({

@@ -22,7 +22,7 @@ use crate::http::{
     Resource, Shown, Sight, find,
 };
 use crate::ids::Id;
-use crate::users::{names, sessions};
+use crate::users::{email_change, names, sessions};
 
 /// What can be written of a user: the profile by the person, all of it by an administrator. What is not the caller's to
 /// write is ignored.
@@ -135,6 +135,7 @@ pub(super) async fn change(
         Box::pin(async move {
             let row = locked(tx, actor, id, condition).await?;
             let profile = changes.onto(&row.profile)?;
+            end_email_change(tx, actor, id, changes).await?;
             let standing = if is_admin(actor) { changes.onto(&row.standing)? } else { row.standing.clone() };
             store_change(tx, actor, &row, standing, profile).await
         })
@@ -157,6 +158,7 @@ pub(super) async fn replace(
             // What is on record is not one's own to leave out.
             let date_of_birth = row.profile.date_of_birth.filter(|_| id == actor.id());
             let profile = fields.onto(&Profile { date_of_birth, ..Profile::default() })?;
+            end_email_change(tx, actor, id, fields).await?;
             let standing = if is_admin(actor) { fields.onto(&Standing::default())? } else { row.standing.clone() };
             store_change(tx, actor, &row, standing, profile).await
         })
@@ -219,6 +221,9 @@ async fn store_change(
         refuse_own(actor, before.id)?;
     }
     refuse_taken(tx, &standing, Some(before.id)).await?;
+    // Another address counts when it was confirmed. The same in other case is not another.
+    let wanted = (!standing.email.eq_ignore_ascii_case(&before.standing.email))
+        .then(|| std::mem::replace(&mut standing.email, before.standing.email.clone()));
     store::replace(tx, actor.id(), before.id, &standing, &profile)
         .await
         .map_err(|error| Problem::from(error).explained(REFUSALS))?;
@@ -233,7 +238,20 @@ async fn store_change(
     }
     let (old, new) = (merged(&before.standing, &before.profile)?, merged(&standing, &profile)?);
     audit::record(tx, actor, "update", "user", Some(before.id), &old, &new).await?;
+    if let Some(wanted) = wanted {
+        email_change::ask(tx, actor, before.id, &before.standing.email, &wanted).await?;
+    }
     Shown::with(&User::shown(find::<User>(tx, actor, before.id, Sight::Any).await?, actor))
+}
+
+/// Whoever writes the address, the present one too, ends the change that waits.
+async fn end_email_change(
+    tx: &mut PgConnection,
+    actor: &Actor<may::EditProfile>,
+    id: Id,
+    changes: &Changes<UserFields>,
+) -> Answer<()> {
+    if is_admin(actor) && changes.has("email") { email_change::cancel(tx, actor, id).await } else { Ok(()) }
 }
 
 /// Nobody shuts themselves out: with the last administrator the way back would be gone.

@@ -34,7 +34,7 @@ pub struct NewUser {
 }
 
 /// What violated constraints of an account mean.
-pub(super) const REFUSALS: &[Refusal] = &[
+pub(in crate::users) const REFUSALS: &[Refusal] = &[
     Refusal::taken("users_email_is_unique", "email", "A user with this email already exists."),
     Refusal::taken("users_username_is_unique", "username", "A user with this username already exists."),
     Refusal::taken("users_username_looks_like_no_other", "username", "A user with this username already exists."),

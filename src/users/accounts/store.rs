@@ -35,11 +35,13 @@ select u.id,
        u.emergency_contact_phone,
        u.leaderboard_opt_in,
        f.name as profile_image,
+       c.email as pending_email,
        u.last_login,
        u.created_at,
        u.updated_at
 from users u
-left join stored_files f on f.id = u.profile_image_id and f.deleted_at is null";
+left join stored_files f on f.id = u.profile_image_id and f.deleted_at is null
+left join email_changes c on c.user_id = u.id and c.expires_at > rule_now()";
 
 /// Who can be written to; also the condition of the index behind the picker.
 pub(super) const RECIPIENT: &str = "(u.is_active and u.user_type in ('staff', 'unit_convenor', 'admin'))";
@@ -218,7 +220,7 @@ pub(super) async fn today(tx: &mut PgConnection) -> sqlx::Result<chrono::NaiveDa
 }
 
 /// Locks an account; false when there is none.
-pub(super) async fn lock(tx: &mut PgConnection, id: Id) -> sqlx::Result<bool> {
+pub(in crate::users) async fn lock(tx: &mut PgConnection, id: Id) -> sqlx::Result<bool> {
     let found =
         sqlx::query_scalar!("select id from users where id = $1 for no key update", id.0).fetch_optional(tx).await?;
     Ok(found.is_some())

@@ -56,6 +56,8 @@ pub(super) struct Private {
     is_active: bool,
     is_superuser: bool,
     last_login: Option<Moment>,
+    /// The address that will count once it is confirmed.
+    pending_email: Option<String>,
 }
 
 /// The name on documents.
@@ -76,6 +78,7 @@ pub struct UserRow {
     #[sqlx(flatten)]
     pub(super) profile: Profile,
     profile_image: Option<String>,
+    pending_email: Option<String>,
     last_login: Option<Moment>,
     created_at: Moment,
     updated_at: Moment,
@@ -129,7 +132,17 @@ impl User {
     /// The row as this viewer sees it.
     pub(super) fn seen(row: UserRow, viewer: &Viewer) -> Self {
         let own = viewer.caller_id() == Some(row.id);
-        let UserRow { id, standing, profile, official, profile_image, last_login, created_at, updated_at } = row;
+        let UserRow {
+            id,
+            standing,
+            official,
+            profile,
+            profile_image,
+            pending_email,
+            last_login,
+            created_at,
+            updated_at,
+        } = row;
         let private = (own || viewer.reach(Permission::ReadPrivate).is_all()).then_some(Private {
             official_first_name: official.official_first_name,
             official_last_name: official.official_last_name,
@@ -147,6 +160,7 @@ impl User {
             is_active: standing.is_active,
             is_superuser: standing.is_superuser,
             last_login,
+            pending_email,
         });
         Self {
             id,

@@ -3,7 +3,7 @@
 use axum::http::Method;
 use serde_json::json;
 
-use super::{enter, mails};
+use super::{delivered, enter, mails, tokens};
 use crate::support::{PASSWORD, Reply, TestApp};
 
 const ASK: &str = "/api/users/password-reset/";
@@ -22,26 +22,6 @@ async fn confirm(app: &TestApp, token: &str, password: &str) -> Reply {
 fn is_bad_link(reply: &Reply) {
     assert_eq!(reply.refusal(), (400, "invalid"), "{}", reply.body);
     assert_eq!(reply.errors("token"), ["This link is not valid: it was used, is older than an hour, or was cut off."]);
-}
-
-/// Until no mail waits.
-async fn delivered(app: &TestApp) {
-    app.until("all mail is out", async || {
-        let sql = sqlx::query_scalar!(r#"select count(*) as "count!" from mail_outbox where state = 'queued'"#);
-        sql.fetch_one(&app.db).await.unwrap() == 0
-    })
-    .await;
-}
-
-/// The tokens of the links in all mails to this address, oldest first.
-fn tokens(app: &TestApp, email: &str, link: &str) -> Vec<String> {
-    let to_them = mails(app).into_iter().filter(|mail| mail.contains(&format!("To: {email}\r\n")));
-    to_them
-        .map(|mail| {
-            let after = mail.split_once(link).unwrap_or_else(|| panic!("no {link} in {mail}")).1;
-            after.split_whitespace().next().unwrap().to_owned()
-        })
-        .collect()
 }
 
 async fn states(app: &TestApp) -> Vec<String> {
