@@ -93,12 +93,8 @@ pub(super) fn seen(resource_type: &str, details: Value, viewer: &Viewer) -> Valu
     };
     let changes = members.remove("changes");
     let mut told: Map<_, _> = members.into_iter().map(shown).collect();
-    if let Some(changes) = changes {
-        let changes = match changes {
-            Value::Object(fields) => fields.into_iter().map(shown).collect(),
-            other => other,
-        };
-        told.insert("changes".to_owned(), changes);
+    if let Some(Value::Object(fields)) = changes {
+        told.insert("changes".to_owned(), fields.into_iter().map(shown).collect());
     }
     Value::Object(told)
 }
@@ -134,17 +130,16 @@ pub(super) fn kept(resource_type: &str, details: &Value) -> Value {
 fn each_value(details: &mut Value, work: &mut impl FnMut(&str, &mut Value)) {
     let Some(members) = details.as_object_mut() else { return };
     for (name, member) in members {
-        match member {
-            Value::Object(changes) if name == "changes" => {
-                for (field, sides) in changes {
-                    for side in ["before", "after"] {
-                        if let Some(value) = sides.get_mut(side) {
-                            work(field, value);
-                        }
-                    }
+        if name != "changes" {
+            work(name, member);
+            continue;
+        }
+        for (field, sides) in member.as_object_mut().into_iter().flatten() {
+            for side in ["before", "after"] {
+                if let Some(value) = sides.get_mut(side) {
+                    work(field, value);
                 }
             }
-            value => work(name, value),
         }
     }
 }

@@ -104,7 +104,7 @@ impl FromRequest<AppState> for Upload {
                     return Err(Problem::invalid(field, "Only one file can be sent at a time."));
                 }
                 Some(name) => {
-                    upload.file = Some(UploadedFile { field, name: plain_name(&name), bytes, share: Arc::new(share) })
+                    upload.file = Some(UploadedFile { field, name: plain_name(&name), bytes, share: Arc::new(share) });
                 }
                 None => {
                     if upload.fields.len() == MOST_FIELDS {

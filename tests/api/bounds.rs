@@ -6,11 +6,11 @@
 
 use std::path::Path;
 
-use chrono::Utc;
 use image::{DynamicImage, ImageFormat};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::{Value, json};
 use swincms::access::tokens::Kind;
+use swincms::clock::Clock;
 
 use crate::cli::swincms;
 use crate::log::Server;
@@ -136,7 +136,8 @@ impl Bounded {
         swincms(&app, &["seed"]).await.good();
         let admin = app.admin().await;
         // The process has the time of day.
-        let token = app.state.tokens.make(Kind::Access, admin.id, admin.session, Utc::now()).unwrap();
+        let now = Clock::system().now();
+        let token = app.state.tokens.make(Kind::Access, admin.id, admin.session, now).unwrap();
         let server = Server::start(&app, &[("LOG_LEVEL", "error,swincms::cli=info"), ("REGISTRATION", "open")]).await;
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { server, client, token, _app: app }

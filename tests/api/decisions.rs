@@ -29,7 +29,8 @@ struct Tutor {
 }
 
 async fn number(app: &TestApp, sql: &str) -> Id {
-    Id(sqlx::query_scalar(sqlx::AssertSqlSafe(sql.to_owned())).fetch_one(&app.db).await.unwrap())
+    let row = sqlx::Executor::fetch_one(&app.db, sqlx::AssertSqlSafe(sql.to_owned())).await.unwrap();
+    Id(sqlx::Row::get(&row, 0))
 }
 
 async fn tutor(app: &TestApp) -> Tutor {

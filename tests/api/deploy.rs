@@ -254,3 +254,19 @@ async fn settings_that_cannot_be_used_are_named_one_by_one_with_what_to_do() {
     assert_eq!(faults(&found), ["ALLOWED_HOSTS", "AUDIT_KEY", "PUBLIC_URL", "database", "files"]);
     assert!(said.out.contains("make one with: openssl rand"), "{}", said.out);
 }
+
+#[tokio::test]
+async fn a_single_administrator_is_told_of() {
+    let app = TestApp::start().await;
+    let told = async || {
+        let said = swincms_with(&app, &["check", "--deploy", "--json"], &[], "").await;
+        let checks: Value = serde_json::from_str(&said.out).unwrap();
+        let check = checks["checks"].as_array().unwrap().iter().find(|check| check["name"] == "administrators");
+        let check = check.expect("the check").clone();
+        (check["status"].as_str().unwrap().to_owned(), check["detail"].as_str().unwrap().to_owned())
+    };
+    app.admin().await;
+    assert_eq!(told().await, ("warning".to_owned(), "there is one only".to_owned()));
+    app.admin().await;
+    assert_eq!(told().await, ("ok".to_owned(), "2".to_owned()));
+}

@@ -11,7 +11,7 @@ use swincms::http::Route;
 use crate::support::{Reply, Sender, TestApp};
 
 /// What nobody has to be logged in for, and what bounds it.
-const OPEN: [(&str, &str); 7] = [
+const OPEN: [(&str, &str); 8] = [
     ("POST /api/token/", "guesses of the address and of the account; a session needs the right password"),
     ("POST /api/token/compat/", "the same"),
     ("POST /api/token/refresh/", "changes the session that there is"),
@@ -19,6 +19,7 @@ const OPEN: [(&str, &str); 7] = [
     ("POST /api/token/logout/", "changes the session that there is"),
     ("POST /api/users/password-reset/", "resets of the address and of the account"),
     ("POST /api/users/password-reset/confirm/", "needs a link, and each is good once"),
+    ("POST /api/users/email/confirm/", "needs a link, and each is good once"),
 ];
 
 /// What does not cost a student or parent a whole token.

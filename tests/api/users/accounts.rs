@@ -563,6 +563,9 @@ async fn rights(app: &TestApp) -> (i64, i64, i64) {
     (counts.held, counts.roles, counts.profiles)
 }
 
+/// What changes with the others.
+const FOLLOWING: [&str; 4] = ["updated_by", "security_version", "official_first_name", "official_last_name"];
+
 #[tokio::test]
 async fn no_column_of_users_can_be_changed_by_whom_it_is_not_for() {
     let app = TestApp::start().await;
@@ -617,7 +620,6 @@ async fn no_column_of_users_can_be_changed_by_whom_it_is_not_for() {
         .map(|(id, column)| (assert_eq!(id, target.id.0), column).1)
         .collect();
     // The address waits until it is confirmed.
-    const FOLLOWING: [&str; 4] = ["updated_by", "security_version", "official_first_name", "official_last_name"];
     let expected: BTreeSet<String> = PROFILE
         .iter()
         .chain(STANDING.iter().filter(|column| **column != "email"))

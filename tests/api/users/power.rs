@@ -64,7 +64,9 @@ async fn whoever_writes_anothers_account_has_every_right_that_it_has() {
     let held = role(&app, "Held", &[]).await;
     give(&app, held, &target).await;
     let mut own = Grants::of(UserType::Staff, false, false);
-    ["users.manage", "users.anonymise", "deleted.restore"].iter().for_each(|code| own.add_named(code));
+    for code in ["users.manage", "users.anonymise", "deleted.restore"] {
+        own.add_named(code);
+    }
     let mut refused = 0;
     for permission in Permission::ALL {
         let code = [permission.code().to_owned()];

@@ -320,6 +320,10 @@ async fn demo_accounts(conn: &mut PgConnection) -> anyhow::Result<Found> {
 async fn administrators(conn: &mut PgConnection) -> anyhow::Result<Found> {
     match store::administrators(conn).await? {
         0 => Ok(Found::warning("there is none", "Make one with `swincms createsuperuser`.")),
+        1 => Ok(Found::warning(
+            "there is one only",
+            "Give a second person an administrator's account: if the first loses theirs, only this command line brings one back.",
+        )),
         many => Ok(Found::ok(many.to_string())),
     }
 }

@@ -208,7 +208,7 @@ pub(super) async fn administrators(conn: &mut PgConnection) -> sqlx::Result<i64>
     sqlx::query_scalar!(
         r#"select count(*) as "count!"
              from users
-            where user_type = 'admin'
+            where (user_type = 'admin' or is_superuser)
               and is_active"#
     )
     .fetch_one(conn)
