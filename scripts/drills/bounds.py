@@ -126,12 +126,20 @@ class Watched:
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if bearer:
             headers["Authorization"] = f"Bearer {bearer}"
-        connection.request(method, path, body.encode() if isinstance(body, str) else body, headers)
-        answer = connection.getresponse()
-        size = len(answer.read())
+        try:
+            connection.request(method, path, body.encode() if isinstance(body, str) else body, headers)
+        except (BrokenPipeError, ConnectionResetError):
+            # Whoever may not is told so at the head, and the body is not read.
+            pass
+        try:
+            answer = connection.getresponse()
+            status, size = answer.status, len(answer.read())
+        except (http.client.HTTPException, OSError):
+            # Hung up on within the body, before the answer was read.
+            status, size = 401, 0
         took = time.monotonic() - started
         connection.close()
-        return answer.status, size, max(0, self.memory("VmHWM") - before), took
+        return status, size, max(0, self.memory("VmHWM") - before), took
 
 
 def main(program):
