@@ -151,11 +151,13 @@ impl Key {
         .await?;
         match kept {
             // Rows of the release before have the digest itself; they live for a day.
-            Some(kept) if kept.body_hash != self.sealed_body(app) && kept.body_hash != self.body_hash => Err(Problem::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "idempotency_key_reused",
-                "This Idempotency-Key was already used with another body.",
-            )),
+            Some(kept) if kept.body_hash != self.sealed_body(app) && kept.body_hash != self.body_hash => {
+                Err(Problem::new(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "idempotency_key_reused",
+                    "This Idempotency-Key was already used with another body.",
+                ))
+            }
             kept => Ok(kept.and_then(|kept| kept.body)),
         }
     }
