@@ -77,7 +77,7 @@ async fn a_durable_server_with_a_least_privileged_role_is_in_order_and_each_faul
         revoke update on audit_seals from application;
         alter system set log_timezone = 'UTC';
         insert into users (email, username, password_hash, user_type)
-        values ('ada@example.edu', 'ada', 'none', 'admin');";
+        values ('ada@example.edu', 'ada', 'none', 'admin'), ('eve@example.edu', 'eve', 'none', 'admin');";
     for statement in prepare.split(';').map(str::trim).filter(|statement| !statement.is_empty()) {
         admin.execute(statement).await.unwrap();
     }
