@@ -137,6 +137,12 @@ async fn everything(looker: &Sender) -> Vec<(String, String)> {
             told.push((address, String::from_utf8_lossy(&reply.bytes).into_owned()));
         }
     }
+    let link = looker.post_bare("/api/core/calendar-link/").await;
+    if let Some(feed) = link.body["url"].as_str() {
+        let feed = looker.get(feed).await;
+        assert_eq!(feed.status, 200);
+        told.push(("the calendar feed".to_owned(), String::from_utf8_lossy(&feed.bytes).into_owned()));
+    }
     told
 }
 
