@@ -43,6 +43,7 @@ readonly DELETED_FROM="
     mail_outbox
     notifications
     password_reset_tokens
+    registrations
     scholarship_application_files
     sessions
     stored_files

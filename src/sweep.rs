@@ -85,6 +85,16 @@ async fn of_sessions(app: &AppState) -> Answer<()> {
     );
     remove!(
         app,
+        "delete from registrations
+          where id in (select id
+                         from registrations
+                        where expires_at < rule_now()
+                        order by expires_at
+                        limit 1000
+                          for update skip locked)"
+    );
+    remove!(
+        app,
         "delete from password_reset_tokens
           where id in (select id
                          from password_reset_tokens

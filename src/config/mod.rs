@@ -211,6 +211,8 @@ pub enum Database {
 pub enum Registration {
     /// Anyone, as a student.
     Open,
+    /// Anyone who reads the mail of the address, as a student.
+    Confirmed,
     /// Administrators.
     Closed,
 }
@@ -453,7 +455,11 @@ impl Config {
             registration: read.choice(
                 "REGISTRATION",
                 if prod { Registration::Closed } else { Registration::Open },
-                &[("open", Registration::Open), ("closed", Registration::Closed)],
+                &[
+                    ("open", Registration::Open),
+                    ("confirmed", Registration::Confirmed),
+                    ("closed", Registration::Closed),
+                ],
             ),
             registrations_at_once: read.number("REGISTRATIONS_AT_ONCE", 60, 1..=100_000),
             registrations_an_hour: read.number("REGISTRATIONS_AN_HOUR", 60, 1..=100_000),

@@ -132,7 +132,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "REGISTRATION",
         "dev: open; prod: closed",
-        "`open`: anyone may create a student account; `closed`: admins.",
+        "`open`: anyone may create a student account; `confirmed`: anyone who confirms the address by a mailed link; `closed`: admins.",
     ),
     setting(
         "REGISTRATIONS_AT_ONCE",

@@ -109,15 +109,15 @@ impl<T> IntoResponse for Accepted<T> {
     }
 }
 
-/// 200 with a result, or 202 when it comes later.
+/// What is answered when it is done, or 202 when it comes later.
 pub enum NowOrLater<N, L> {
     /// It is done.
-    Now(Done<N>),
+    Now(N),
     /// It will be.
     Later(Accepted<L>),
 }
 
-impl<N, L> IntoResponse for NowOrLater<N, L> {
+impl<N: IntoResponse, L> IntoResponse for NowOrLater<N, L> {
     fn into_response(self) -> Response {
         match self {
             Self::Now(done) => done.into_response(),
@@ -126,9 +126,9 @@ impl<N, L> IntoResponse for NowOrLater<N, L> {
     }
 }
 
-impl<N: ToSchema, L: ToSchema> Answers for NowOrLater<N, L> {
+impl<N: Answers, L: ToSchema> Answers for NowOrLater<N, L> {
     fn describe(notes: &mut Notes, schemas: &mut Schemas) {
-        Done::<N>::describe(notes, schemas);
+        N::describe(notes, schemas);
         Accepted::<L>::describe(notes, schemas);
     }
 }

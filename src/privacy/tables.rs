@@ -93,6 +93,16 @@ pub const TABLES: &[Table] = &[
         plain: "template state attempts next_at sent_at",
         ..TABLE
     },
+    // Of people who have no account yet; it is theirs by the address.
+    Table {
+        name: "registrations",
+        of: "lower(email) = (select lower(u.email) from users u where u.id = $1)",
+        shown: "lower(email) = (select lower(u.email) from users u where u.id = $1)",
+        deleted: true,
+        kept: "email username first_name last_name expires_at",
+        secret: "password_hash token_hash",
+        ..TABLE
+    },
     Table {
         name: "notifications",
         of: "recipient_id = $1",

@@ -10,6 +10,7 @@ use lettre::message::{Body, Mailbox};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::{AsyncFileTransport, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use secrecy::ExposeSecret;
+use serde_json::Value;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +18,7 @@ use crate::access::tokens;
 use crate::app::AppState;
 use crate::config::{Config, Mail, MailTls};
 use crate::http::{Answer, Problem};
-use crate::users::email_change;
+use crate::users::{email_change, registrations};
 
 const EVERY: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -100,7 +101,7 @@ async fn next(app: &AppState, transport: &Transport) -> Answer<bool> {
                        order by next_at, id
                        limit 1
                          for update skip locked)
-         returning id, template, user_id, recipient, attempts, created_at < rule_now() - interval '2 days' as \"old!\",
+         returning id, template, user_id, recipient, params, attempts, created_at < rule_now() - interval '2 days' as \"old!\",
                    security_version is distinct from coalesce((select u.security_version from users u where u.id = user_id), 1)
                        as \"is_void!\""
     )
@@ -114,7 +115,7 @@ async fn next(app: &AppState, transport: &Transport) -> Answer<bool> {
             .await?;
         return Ok(true);
     }
-    let sent = match message(app, &mail.template, mail.user_id, &mail.recipient).await {
+    let sent = match message(app, &mail.template, mail.user_id, &mail.recipient, &mail.params).await {
         Ok(Some(message)) => transport.send(message).await.map_err(|error| format!("{error:#}")),
         Ok(None) => {
             skip(app, mail.id).await?;
@@ -164,11 +165,22 @@ async fn skip(app: &AppState, mail: i64) -> Answer<()> {
 }
 
 /// The mail; none when there is no reason for it any more.
-async fn message(app: &AppState, template: &str, user: Option<i64>, recipient: &str) -> Answer<Option<Message>> {
+async fn message(
+    app: &AppState,
+    template: &str,
+    user: Option<i64>,
+    recipient: &str,
+    params: &Value,
+) -> Answer<Option<Message>> {
     let (subject, text) = match (template, user) {
         ("password_reset", Some(user)) => ("Set a new password", password_reset(app, user).await?),
         ("email_change_notice", _) => ("Your address is about to change", EMAIL_CHANGE_NOTICE.to_owned()),
         ("email_change", Some(user)) => match email_change(app, user, recipient).await? {
+            Some(text) => ("Confirm your address", text),
+            None => return Ok(None),
+        },
+        ("registered_already", _) => ("You have an account already", REGISTERED_ALREADY.to_owned()),
+        ("registration", _) => match registration(app, params).await? {
             Some(text) => ("Confirm your address", text),
             None => return Ok(None),
         },
@@ -211,6 +223,26 @@ async fn password_reset(app: &AppState, user: i64) -> Answer<String> {
 const EMAIL_CHANGE_NOTICE: &str = "Another address was given for your account. A mail with a link went there; once that is \
      confirmed, this address is not yours to log in with any more.\n\n\
      If you do not know of it, tell the administration at once, and set a new password: that ends the change.\n";
+
+/// Goes to an address that somebody registers with though it has an account; who registered is told nothing of it.
+const REGISTERED_ALREADY: &str = "Somebody, most likely you, registered with this address, which has an account already. Log in with \
+     it; if you do not know the password any more, ask for a new one where you log in.\n\n\
+     If it was not you, do nothing: your account stays as it is.\n";
+
+/// Makes the one-use token and the text around its link; nothing when the registration does not wait any more.
+async fn registration(app: &AppState, params: &Value) -> Answer<Option<String>> {
+    let Some(id) = params["registration"].as_i64() else { return Ok(None) };
+    let token = tokens::random()?;
+    let waits = registrations::keep_token(&mut *app.db.acquire().await?, id, &tokens::hash(&token)).await?;
+    Ok(waits.then(|| {
+        format!(
+            "Somebody, most likely you, registered an account with this address.\n\n\
+             Confirm it here within a week, then log in; the link works once:\n\n{}{token}\n\n\
+             If it was not you, do nothing: there will be no account.\n",
+            app.config.email_confirm_url
+        )
+    }))
+}
 
 /// Makes the one-use token and the text around its link; nothing when this address is not waited for any more.
 async fn email_change(app: &AppState, user: i64, recipient: &str) -> Answer<Option<String>> {

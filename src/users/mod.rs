@@ -1,6 +1,6 @@
 //! People: accounts, log-in, sessions, password resets, roles, student profiles, guardians, scholarships.
 //!
-//! Owns `users`, `sessions`, `password_reset_tokens`, `email_changes`, `login_addresses`, `roles`, `user_roles`, `student_profiles`,
+//! Owns `users`, `sessions`, `password_reset_tokens`, `email_changes`, `registrations`, `login_addresses`, `roles`, `user_roles`, `student_profiles`,
 //! `guardians`, `guardian_students`, `guardian_grants`, `scholarships`, `scholarship_applications`, their files and the
 //! queue `mail_outbox`; makes the row of `gold_accounts` that every student has. What always holds, and where:
 //!
@@ -8,7 +8,8 @@
 //!   looks like another's: [`names`], `users_username_looks_like_no_other`;
 //! - nobody but an administrator changes what gives rights: [`accounts`] keeps what a person writes of themselves
 //!   (`Profile`) and what administrators write (`Standing`) in two types;
-//! - a new address counts when it was confirmed: [`email_change`];
+//! - a new address counts when it was confirmed: [`email_change`]; where registering asks for it, so does the first:
+//!   [`registrations`];
 //! - a token is as good as its session: `access::caller` asks on every request;
 //! - a guardian sees of a student what the student has granted, and nothing else but the name: [`guardians`];
 //! - no scholarship is awarded more often than it may be: [`scholarships`];
@@ -22,6 +23,7 @@ pub(crate) mod guardians;
 pub mod log_in;
 pub mod mail;
 pub mod names;
+mod registrations;
 pub mod reset;
 pub mod roles;
 mod scholarship_applications;

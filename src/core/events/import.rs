@@ -110,7 +110,7 @@ pub(super) async fn import_csv(
     State(app): State<AppState>,
     Wanted { partial, local }: Wanted,
     upload: Upload,
-) -> Answer<NowOrLater<EventImport, Forwarded>> {
+) -> Answer<NowOrLater<Done<EventImport>, Forwarded>> {
     let file = upload.file("file").or_else(|_| upload.file("data"))?;
     if app.config.n8n_import_webhook.is_some() && !local && actor.reach(Permission::ImportDirectly).is_none() {
         return forward(&app, &actor, &upload, file).await.map(NowOrLater::Later);

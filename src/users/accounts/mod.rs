@@ -13,7 +13,7 @@ use crate::http::{Routes, list, show};
 pub use brief::UserBrief;
 pub(crate) use brief::user_brief;
 pub use register::NewUser;
-pub(super) use register::REFUSALS;
+pub(super) use register::{REFUSALS, add_confirmed};
 pub(super) use store::lock;
 pub(crate) use store::{owner, set_password};
 pub use user::{Recipient, Student, User};

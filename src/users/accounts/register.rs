@@ -11,13 +11,14 @@ use super::standing::Standing;
 use super::store;
 use super::user::User;
 use crate::access::throttle::{self, Bucket};
-use crate::access::{Permission, UserType, Viewer, Visitor, passwords};
+use crate::access::{Permission, UserType, Visitor, passwords};
 use crate::app::AppState;
 use crate::audit;
 use crate::config::Registration;
 use crate::db;
-use crate::http::{Answer, Created, Faults, Posted, Problem, Refusal, Sight, find};
+use crate::http::{Answer, Created, Faults, NowOrLater, Origin, Posted, Problem, Refusal, Sight, find};
 use crate::ids::Id;
+use crate::users::registrations::{self, Waiting};
 
 /// Who registers. All but the first six fields are an administrator's to set, and ignored from anyone else.
 #[derive(Deserialize, ToSchema)]
@@ -67,14 +68,14 @@ impl NewUser {
 /// `POST /api/users/users/`
 ///
 /// A taken address is 409, which tells who has an account: at the speed of the bucket of the caller's address, which is
-/// charged before, and before any hash is made.
+/// charged before, and before any hash is made. Where addresses are confirmed it tells nothing.
 pub(super) async fn create(
     visitor: Visitor,
     State(app): State<AppState>,
     Posted { mut body, repeat }: Posted<NewUser>,
-) -> Answer<Created<User>> {
+) -> Answer<NowOrLater<Created<User>, Waiting>> {
     let admin = visitor.reach(Permission::ManageUsers).is_all();
-    if !admin && app.config.registration != Registration::Open {
+    if !admin && app.config.registration == Registration::Closed {
         return Err(match visitor.caller() {
             Some(_) => Problem::forbidden("Only an administrator may create users here."),
             None => Problem::not_authenticated(),
@@ -103,17 +104,23 @@ pub(super) async fn create(
     faults.check()?;
 
     // What needs no hash is refused before one is made.
-    if let Some(caller) = visitor.caller_id()
+    let confirms = !admin && app.config.registration == Registration::Confirmed;
+    if !confirms
+        && let Some(caller) = visitor.caller_id()
         && let Some(kept) = repeat.answered(&app, caller).await?
     {
-        return Ok(kept);
+        return Ok(NowOrLater::Now(kept));
     }
     if !admin {
         let (config, ip) = (&app.config, visitor.origin.ip);
         db::write(&app.db, |tx, _| Box::pin(throttle::charge(tx, Bucket::of_registrations_from(ip, config)))).await?;
     }
     standing.refuse_new_rights(&Standing::default(), &visitor)?;
-    refuse_taken(&mut *app.db.acquire().await?, &standing, None).await?;
+    if confirms {
+        refuse_taken_name(&mut *app.db.acquire().await?, &standing.username).await?;
+    } else {
+        refuse_taken(&mut *app.db.acquire().await?, &standing, None).await?;
+    }
     let place = match app.hasher.line(visitor.origin.ip) {
         Ok(line) => line.place(None).await,
         Err(busy) => Err(busy),
@@ -125,6 +132,16 @@ pub(super) async fn create(
     }
     let (place, field) = (place?, "password");
     let hash = app.hasher.hash_new(place, field, body.password.clone()).await?;
+    if confirms {
+        let asked = registrations::Registration {
+            email: standing.email,
+            username: standing.username,
+            first_name: profile.first_name,
+            last_name: profile.last_name,
+            password_hash: hash,
+        };
+        return registrations::wait(&app, &repeat, visitor.caller_id(), &asked).await.map(NowOrLater::Later);
+    }
     let (viewer, standing, profile, hash) = (visitor.as_ref(), &standing, &profile, hash.as_str());
     repeat
         .write(
@@ -133,33 +150,54 @@ pub(super) async fn create(
             |_, _| Box::pin(async { Ok(()) }),
             |tx, _| {
                 Box::pin(async move {
-                    let id = add(tx, viewer, standing, profile, hash).await?;
+                    let id = add(tx, viewer.caller_id(), &viewer.origin, standing, profile, hash).await?;
                     Created::with(&User::seen(find::<User>(tx, viewer, id, Sight::Any).await?, viewer))
                 })
             },
         )
         .await
+        .map(NowOrLater::Now)
 }
 
 /// Inserts an account with all that belongs to it.
 async fn add(
     tx: &mut PgConnection,
-    viewer: &Viewer,
+    author: Option<Id>,
+    origin: &Origin,
     standing: &Standing,
     profile: &Profile,
     password_hash: &str,
 ) -> Answer<Id> {
     // It may have been taken meanwhile.
     refuse_taken(tx, standing, None).await?;
-    let id = store::add(tx, viewer.caller_id(), standing, profile, password_hash)
+    let id = store::add(tx, author, standing, profile, password_hash)
         .await
         .map_err(|error| Problem::from(error).explained(REFUSALS))?;
     if standing.user_type == UserType::Student {
-        store::make_student(tx, viewer.caller_id(), id).await?;
+        store::make_student(tx, author, id).await?;
     }
-    let after = merged(standing, profile)?;
-    audit::record(tx, viewer, "create", "user", Some(id), &json!({}), &after).await?;
+    let details = audit::difference(&json!({}), &merged(standing, profile)?);
+    audit::note(tx, author, origin, "create", "user", Some(id), &details).await?;
     Ok(id)
+}
+
+/// Inserts the account of a registration whose address was confirmed.
+pub(in crate::users) async fn add_confirmed(
+    tx: &mut PgConnection,
+    origin: &Origin,
+    of: registrations::Registration,
+) -> Answer<Id> {
+    let standing = Standing { email: of.email, username: of.username, ..Standing::default() };
+    let profile = Profile { first_name: of.first_name, last_name: of.last_name, ..Profile::default() };
+    add(tx, None, origin, &standing, &profile, &of.password_hash).await
+}
+
+/// Names a taken user name.
+async fn refuse_taken_name(tx: &mut PgConnection, username: &str) -> Answer<()> {
+    let (_, taken) = store::taken(tx, "", username, None).await?;
+    let mut faults = Faults::default();
+    faults.unless(!taken, "username", "A user with this username already exists.");
+    faults.refuse_with(Problem::conflict("already_taken", "The username is already taken."))
 }
 
 /// Names every taken name at once; the constraints decide when two ask at the same time.

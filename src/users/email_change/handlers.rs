@@ -11,7 +11,7 @@ use crate::access::{Public, Viewer, tokens};
 use crate::app::AppState;
 use crate::http::{Answer, Json, NoContent, Origin, Page, Problem};
 use crate::ids::Id;
-use crate::users::accounts;
+use crate::users::{accounts, registrations};
 use crate::{audit, db};
 
 /// The token of a link.
@@ -54,12 +54,14 @@ pub(super) async fn confirm(
     let bad_link = || {
         Problem::invalid(
             "token",
-            "This link is not valid: it was used, is older than a day, was cut off, or the account has changed since.",
+            "This link is not valid: it was used, is too old, was cut off, or the account has changed since.",
         )
     };
     db::write(&app.db, |tx, _| {
         Box::pin(async move {
-            let user = store::holder(&mut *tx, token_hash).await?.ok_or_else(bad_link)?;
+            let Some(user) = store::holder(&mut *tx, token_hash).await? else {
+                return registrations::confirm(tx, origin, token_hash).await?.map(|()| NoContent).ok_or_else(bad_link);
+            };
             // As everything that writes an account: it first, then what hangs on it.
             accounts::lock(tx, user).await?;
             let (before, after) = store::redeem(tx, user, token_hash).await?.ok_or_else(bad_link)?;

@@ -15,7 +15,11 @@ use crate::http::Routes;
 pub(super) fn routes() -> Routes {
     const PAGE: &str = "The page that the link of a mail to a new address leads to.";
     Routes::under("/api/users")
-        .post("/email/confirm/", handlers::confirm, "Gives an account its new address, by the token of a link.")
-        .refuses(409, "Another account has the address by now.")
+        .post(
+            "/email/confirm/",
+            handlers::confirm,
+            "Gives an account its new address, or makes a registered one, by the token of a link.",
+        )
+        .refuses(409, "Another account has the address, or the user name, by now.")
         .and(Routes::under("/confirm-email").get("/", handlers::page, PAGE).get("/{token}", handlers::page, PAGE))
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 use swincms::ids::Id;
 
-use crate::support::{Sender, TestApp};
+use super::{delivered, enter, mails, tokens};
+use crate::support::{Reply, Sender, TestApp};
 
 const USERS: &str = "/api/users/users/";
 const GOOD_PASSWORD: &str = "harbour-Quilt-77";
@@ -446,4 +447,120 @@ async fn a_user_name_that_is_taken_by_one_like_it_in_the_same_moment_is_named_to
         halfway.commit().await.unwrap();
     });
     assert_eq!((reply.refusal(), reply.errors("username").len()), ((409, "already_taken"), 1), "{}", reply.body);
+}
+
+/// The link in a mail to a registered address.
+const LINK: &str = "http://localhost:8000/confirm-email/";
+
+async fn confirming() -> TestApp {
+    TestApp::with_background(&[("REGISTRATION", "confirmed")]).await
+}
+
+async fn confirm(app: &TestApp, token: &str) -> Reply {
+    app.anonymous().post("/api/users/email/confirm/", &json!({ "token": token })).await
+}
+
+#[tokio::test]
+async fn where_addresses_are_confirmed_there_is_no_account_before() {
+    let app = confirming().await;
+    let admin = app.admin().await;
+    let before = accounts(&app).await;
+    let body = newcomer_with(&json!({ "first_name": "Zoë", "last_name": "Hart", "user_type": "admin" }));
+    let (email, username) = (body["email"].as_str().unwrap(), body["username"].as_str().unwrap());
+    let reply = app.anonymous().post(USERS, &body).await;
+    assert!(reply.expect(202)["detail"].as_str().unwrap().contains("link"));
+    assert_eq!(reply.body.as_object().unwrap().len(), 1);
+    assert_eq!(accounts(&app).await, before);
+    assert_eq!(enter(&app.anonymous(), email, GOOD_PASSWORD).await.refusal(), (401, "no_active_account"));
+    assert_eq!(enter(&app.anonymous(), username, GOOD_PASSWORD).await.refusal(), (401, "no_active_account"));
+
+    delivered(&app).await;
+    let tokens = tokens(&app, email, LINK);
+    let [token] = tokens.as_slice() else { panic!("{} links", tokens.len()) };
+    confirm(&app, &token[1..]).await.expect(400);
+    // Programs that look into mails open links.
+    assert_eq!(app.anonymous().get(&format!("/confirm-email/{token}")).await.status, 200);
+    assert_eq!(accounts(&app).await, before);
+    confirm(&app, token).await.expect(204);
+    enter(&app.anonymous(), email, GOOD_PASSWORD).await.expect(200);
+    let again = confirm(&app, token).await;
+    assert_eq!((again.refusal(), again.errors("token").len()), ((400, "invalid"), 1));
+
+    let shown = admin.get("/api/users/users/?search=zoe.hart").await;
+    let made = &shown.expect(200)[0];
+    assert_eq!((&made["first_name"], &made["user_type"]), (&json!("Zoë"), &json!("student")));
+    let profile =
+        sqlx::query_scalar!("select student_id from student_profiles where user_id = $1", made["id"].as_i64());
+    assert!(profile.fetch_one(&app.db).await.unwrap().starts_with("S-"));
+    let audited = sqlx::query_scalar!(
+        "select action from audit_log where resource_id = $1 and action <> 'log_in' order by id",
+        made["id"].as_i64()
+    );
+    assert_eq!(audited.fetch_all(&app.db).await.unwrap(), ["create", "confirm_email"]);
+    // Administrators need no confirmation of what they know.
+    admin.post(USERS, &newcomer_with(&json!({ "email": "b@example.edu", "username": "b" }))).await.expect(201);
+}
+
+#[tokio::test]
+async fn where_addresses_are_confirmed_a_taken_one_is_told_to_its_owner_alone() {
+    let app = confirming().await;
+    let (ann, gone) = (app.student().await, app.student().await);
+    sqlx::query!("update users set is_active = false where id = $1", gone.id.0).execute(&app.db).await.unwrap();
+    let free = app.anonymous().post(USERS, &newcomer()).await;
+    free.expect(202);
+    for (nth, of) in [&ann, &gone].into_iter().enumerate() {
+        let taken = json!({ "email": of.email.to_uppercase(), "username": format!("other{nth}") });
+        let reply = app.anonymous().post(USERS, &newcomer_with(&taken)).await;
+        assert_eq!((reply.status, &reply.body), (free.status, &free.body));
+    }
+    delivered(&app).await;
+    let to = |email: &str| mails(&app).into_iter().filter(|mail| mail.contains(&format!("To: {email}\r\n"))).collect();
+    let told: Vec<String> = to(&ann.email);
+    assert!(told.len() == 1 && told[0].contains("account already") && !told[0].contains(LINK), "{told:?}");
+    assert_eq!(to(&gone.email), [""; 0]);
+    let waiting = sqlx::query_scalar!(r#"select count(*) as "count!" from registrations"#);
+    assert_eq!(waiting.fetch_one(&app.db).await.unwrap(), 1);
+
+    let reply = app.anonymous().post(USERS, &newcomer_with(&json!({ "username": ann.username }))).await;
+    assert_eq!((reply.refusal(), reply.errors("username").len()), ((409, "already_taken"), 1));
+}
+
+#[tokio::test]
+async fn of_two_who_wait_the_first_to_confirm_has_the_name_and_an_address_gets_three_mails_in_an_hour() {
+    let app = confirming().await;
+    let other = newcomer_with(&json!({ "email": "other@example.edu" }));
+    app.anonymous().post(USERS, &newcomer()).await.expect(202);
+    for _ in 0..4 {
+        app.anonymous().post(USERS, &other).await.expect(202);
+    }
+    delivered(&app).await;
+    let (first, others) = (tokens(&app, "Zoe.Hart@example.edu", LINK), tokens(&app, "other@example.edu", LINK));
+    assert_eq!((first.len(), others.len()), (1, 3));
+    // Nobody who registers with another's address ends that link.
+    confirm(&app, &others[0]).await.expect(204);
+    let late = confirm(&app, &first[0]).await;
+    assert_eq!((late.refusal(), late.errors("username").len()), ((409, "already_taken"), 1));
+    let late = confirm(&app, &others[1]).await;
+    assert_eq!((late.refusal(), late.errors("email").len()), ((409, "already_taken"), 1));
+    assert_eq!(accounts(&app).await, 1);
+}
+
+#[tokio::test]
+async fn a_registration_that_nobody_confirms_goes_after_a_week() {
+    let app = confirming().await;
+    app.anonymous().post(USERS, &newcomer()).await.expect(202);
+    delivered(&app).await;
+    let token = tokens(&app, "Zoe.Hart@example.edu", LINK).pop().unwrap();
+    for (age, left) in [("7 days", 1), ("1 second", 0)] {
+        let older = sqlx::query!("update registrations set expires_at = expires_at - $1::text::interval", age);
+        older.execute(&app.db).await.unwrap();
+        if left == 1 {
+            // Its time is up, and what was not swept yet is no good either.
+            assert_eq!(confirm(&app, &token).await.refusal(), (400, "invalid"));
+        }
+        swincms::sweep::once(&app.state).await.unwrap();
+        let waiting = sqlx::query_scalar!(r#"select count(*) as "count!" from registrations"#);
+        assert_eq!(waiting.fetch_one(&app.db).await.unwrap(), left);
+    }
+    assert_eq!(accounts(&app).await, 0);
 }

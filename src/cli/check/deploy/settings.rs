@@ -160,6 +160,7 @@ fn https(config: &Config) -> Found {
 fn registration(config: &Config) -> Found {
     match config.registration {
         Registration::Closed => Found::ok("administrators make accounts"),
+        Registration::Confirmed => Found::ok("whoever confirms an address may make a student account"),
         Registration::Open => {
             Found::warning("anyone may make a student account", "Set REGISTRATION=closed, unless that is meant.")
         }
