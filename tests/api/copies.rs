@@ -7,6 +7,7 @@ use axum::http::Method;
 use serde_json::{Value, json};
 use swincms::ids::Id;
 
+use crate::core::stream::{Stream, tell};
 use crate::support::documented::document;
 use crate::support::receiver::Receiver;
 use crate::support::{Person, Sender, TestApp, Upload};
@@ -117,7 +118,7 @@ async fn plant(
 async fn everything(looker: &Sender) -> Vec<(String, String)> {
     let mut told = Vec::new();
     for (path, item) in document()["paths"].as_object().unwrap() {
-        // The document itself has no data; a stream has no end.
+        // The document itself has no data; a stream has no end, and is open from the beginning.
         if item.get("get").is_none() || path.starts_with("/api/schema") || path.ends_with("/stream/") {
             continue;
         }
@@ -146,16 +147,27 @@ async fn everything(looker: &Sender) -> Vec<(String, String)> {
     told
 }
 
+/// What this stream has had so far.
+async fn streamed(app: &TestApp, person: &Person, stream: &mut Stream) -> String {
+    tell(&app.db, person, "that was all").await;
+    let mut text = String::new();
+    while !text.contains("that was all") {
+        if let Some((name, data)) = stream.event().await.expect("the stream is open") {
+            text.extend([&name, ": ", &data.to_string(), "\n"]);
+        }
+    }
+    text
+}
+
 #[tokio::test]
 async fn what_is_withheld_in_one_place_is_withheld_in_all() {
     let outside = Receiver::start().await;
     let app = TestApp::with(&[("WEBHOOK_ALLOWED_HOSTS", "127.0.0.1")]).await;
     let (student, staff, recipient) = (app.student().await, app.staff().await, app.person("unit_convenor").await);
     let auditor = app.auditor().await;
-    plant(&app, &student, &staff, &recipient, &auditor, &outside).await;
-
     // Somebody on the help desk, whom a role lets manage accounts.
     let desk = app.staff().await;
+    let (another, parent, admin) = (app.student().await, app.person("parent").await, app.admin().await);
     let role =
         made(app.admin().await.post(
             "/api/users/roles/",
@@ -164,30 +176,52 @@ async fn what_is_withheld_in_one_place_is_withheld_in_all() {
         .await;
     let holder = json!({ "user": desk.id, "role": role });
     made(app.admin().await.post("/api/users/user-roles/", &holder)).await;
+    let mut streams = Vec::new();
+    for (name, person) in [
+        ("student", &student),
+        ("another", &another),
+        ("parent", &parent),
+        ("recipient", &recipient),
+        ("staff", &staff),
+        ("desk", &desk),
+        ("auditor", &auditor),
+        ("admin", &admin),
+    ] {
+        streams.push((name, person, Stream::open(app.base(), person, None).await));
+    }
+    plant(&app, &student, &staff, &recipient, &auditor, &outside).await;
 
     let lookers = [
         Looker { name: "nobody", sender: app.anonymous() },
         Looker { name: "student", sender: (*student).clone() },
-        Looker { name: "another", sender: (*app.student().await).clone() },
-        Looker { name: "parent", sender: (*app.person("parent").await).clone() },
+        Looker { name: "another", sender: (*another).clone() },
+        Looker { name: "parent", sender: (*parent).clone() },
         Looker { name: "recipient", sender: (*recipient).clone() },
         Looker { name: "staff", sender: (*staff).clone() },
         Looker { name: "desk", sender: (*desk).clone() },
         Looker { name: "auditor", sender: (*auditor).clone() },
-        Looker { name: "admin", sender: (*app.admin().await).clone() },
+        Looker { name: "admin", sender: (*admin).clone() },
     ];
+    let mut told = Vec::new();
+    for (name, person, stream) in &mut streams {
+        told.push((*name, "the stream".to_owned(), streamed(&app, person, stream).await));
+    }
+    let live = told.iter().filter(|(_, _, text)| text.contains("I am moved by this message"));
+    assert_eq!(live.map(|(name, ..)| *name).collect::<Vec<_>>(), ["recipient"]);
+    for looker in &lookers {
+        let read = everything(&looker.sender).await.into_iter();
+        told.extend(read.map(|(address, text)| (looker.name, address, text)));
+    }
     let mut seen: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let mut wrong = Vec::new();
-    for looker in &lookers {
-        for (address, text) in everything(&looker.sender).await {
-            for (value, names) in SEEN {
-                if !text.contains(value) {
-                    continue;
-                }
-                seen.entry(value).or_default().insert(looker.name);
-                if !names.split(' ').any(|name| name == looker.name) {
-                    wrong.push(format!("{} sees `{value}` at {address}", looker.name));
-                }
+    for (name, address, text) in &told {
+        for (value, names) in SEEN {
+            if !text.contains(value) {
+                continue;
+            }
+            seen.entry(value).or_default().insert(name);
+            if !names.split(' ').any(|may| may == *name) {
+                wrong.push(format!("{name} sees `{value}` at {address}"));
             }
         }
     }

@@ -11,7 +11,7 @@ mod lists;
 mod notifications;
 mod pages;
 mod sessions;
-mod stream;
+pub(crate) mod stream;
 mod tickets;
 
 use serde_json::{Value, json};

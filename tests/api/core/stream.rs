@@ -15,7 +15,7 @@ const STREAM: &str = "/api/core/notifications/stream/";
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An open stream.
-struct Stream {
+pub(crate) struct Stream {
     response: reqwest::Response,
     text: String,
     /// The id of the last event.
@@ -23,11 +23,11 @@ struct Stream {
 }
 
 /// An event with data: its name and the data.
-type Told = (String, Value);
+pub(crate) type Told = (String, Value);
 
 impl Stream {
     /// This person's stream at the server with this address.
-    async fn open(base: &str, person: &Person, last: Option<&str>) -> Self {
+    pub(crate) async fn open(base: &str, person: &Person, last: Option<&str>) -> Self {
         let request = reqwest::Client::builder().no_proxy().build().unwrap().get(format!("{base}{STREAM}"));
         let mut request = request.bearer_auth(&person.access);
         if let Some(last) = last {
@@ -48,7 +48,7 @@ impl Stream {
     }
 
     /// The next event, with its name and data if it has any; `None` at the end of the stream.
-    async fn event(&mut self) -> Option<Option<Told>> {
+    pub(crate) async fn event(&mut self) -> Option<Option<Told>> {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
                 let fields: Vec<(String, String)> = event
@@ -77,7 +77,7 @@ impl Stream {
     }
 }
 
-async fn tell(on: impl PgExecutor<'_>, person: &Person, verb: &str) -> Id {
+pub(crate) async fn tell(on: impl PgExecutor<'_>, person: &Person, verb: &str) -> Id {
     let sql = sqlx::query_scalar!(
         "insert into notifications (recipient_id, verb) values ($1, $2) returning id",
         person.id.0,
