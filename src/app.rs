@@ -167,11 +167,13 @@ fn cors(app: &AppState) -> CorsLayer {
             header::IF_MATCH,
             header::IF_NONE_MATCH,
             HeaderName::from_static("idempotency-key"),
+            HeaderName::from_static("prefer"),
         ])
         .expose_headers([
             header::ETAG,
             header::LINK,
             header::RETRY_AFTER,
+            HeaderName::from_static("x-ignored-fields"),
             HeaderName::from_static("x-request-id"),
             HeaderName::from_static("x-total-count"),
         ])

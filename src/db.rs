@@ -22,7 +22,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 
 use crate::app::AppState;
 use crate::config::Config;
-use crate::http::{Answer, Describe, Notes, Problem, Schemas};
+use crate::http::{self, Answer, Describe, Notes, Problem, Schemas};
 
 /// How often a transaction is run again after a serialisation failure or a deadlock.
 const TRIES: u32 = 3;
@@ -241,7 +241,8 @@ impl Scope<'_, '_> {
     }
 }
 
-/// Runs `work` in a transaction of its own and commits it; a failure rolls all of it back.
+/// Runs `work` in a transaction of its own and commits it; a failure rolls all of it back, and so does a member of the body that
+/// nothing has read, where the caller wants that refused.
 ///
 /// A serialisation failure or a deadlock runs `work` again, at most three times in all, so `work` does nothing
 /// outside the transaction that may not be done twice.
@@ -259,7 +260,8 @@ where
         let mut session = pool.acquire().await?;
         session.held.in_transaction = true;
         let mut tx = session.begin().await?;
-        let done = match work(&mut tx, Scope::new()).await {
+        let worked = work(&mut tx, Scope::new()).await.and_then(|done| http::refuse_if_strict().map(|()| done));
+        let done = match worked {
             Ok(done) => tx.commit().await.map(|()| done).map_err(Problem::from),
             Err(refused) => tx.rollback().await.map_err(Problem::from).and(Err(refused)),
         };

@@ -3,7 +3,7 @@
 //! Every JSON body is first read whole into a [`Value`] by the [`Judge`], so that depth, UTF-8, lone surrogates and number
 //! ranges are judged also in fields that we then ignore, and NUL, which PostgreSQL cannot store, is refused by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -19,6 +19,7 @@ use super::describe::{Describe, Notes, Schemas, add_schema, schema_of};
 use super::judge::{Judge, Place};
 use super::problem::{Answer, Problem};
 use super::repeat::Repeat;
+use super::{read, unread};
 use crate::app::AppState;
 use crate::ids::Id;
 
@@ -78,6 +79,7 @@ impl<T> Changes<T> {
                     *place = value.clone();
                 }
             }
+            unread::part(self.members.keys().map(|name| (name.clone(), whole.contains_key(name))));
         }
         typed(whole)
     }
@@ -126,7 +128,11 @@ impl FromRequest<AppState> for Bare {
     async fn from_request(request: Request, _: &AppState) -> Answer<Self> {
         let (mut head, body) = request.into_parts();
         let repeat = Repeat::asked(&mut head)?;
+        let is_json = is_json(&head.headers);
         let bytes = bytes_of(Request::from_parts(head, body)).await?;
+        if is_json && let Ok(Value::Object(members)) = parsed(&bytes) {
+            unread::part(members.keys().map(|name| (name.clone(), false)));
+        }
         Ok(Self { repeat: repeat.of(&bytes) })
     }
 }
@@ -216,42 +222,34 @@ fn is_json(headers: &HeaderMap) -> bool {
     media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json"))
 }
 
-/// Reads a value as `T`; what does not fit is named by its path.
+/// Reads a value as `T`; what does not fit is named by its path, and what `T` does not have is told to the caller.
 ///
 /// # Errors
 /// 400 with `errors`.
 pub fn typed<T: DeserializeOwned>(value: Value) -> Answer<T> {
     refuse_other_than_objects(&value)?;
-    serde_path_to_error::deserialize(value).map_err(misfit)
+    let mut unread = Vec::new();
+    let read = read::read(value, &mut unread)?;
+    unread::never(unread);
+    Ok(read)
 }
 
-/// The same of a value that is needed again.
+/// The same of a part of a value, of which other parts read other members.
 ///
 /// # Errors
 /// 400 with `errors`.
 pub fn typed_part<T: DeserializeOwned>(value: &Value) -> Answer<T> {
     refuse_other_than_objects(value)?;
-    serde_path_to_error::deserialize(value).map_err(misfit)
+    let mut unread = Vec::new();
+    let read = read::read(value.clone(), &mut unread)?;
+    let left: HashSet<String> = unread.into_iter().collect();
+    let members = value.as_object().into_iter().flat_map(Map::keys);
+    unread::part(members.map(|name| (name.clone(), !left.contains(name))));
+    Ok(read)
 }
 
 fn refuse_other_than_objects(value: &Value) -> Answer<()> {
     if value.is_object() { Ok(()) } else { Err(Problem::malformed("The body must be a JSON object.")) }
-}
-
-fn misfit(error: serde_path_to_error::Error<serde_json::Error>) -> Problem {
-    let path = error.path().to_string();
-    let says = error.into_inner().to_string();
-    match says.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
-        Some(field) if path == "." => Problem::invalid(field, "This field is required."),
-        Some(field) => Problem::invalid(format!("{path}.{field}"), "This field is required."),
-        None if path == "." => Problem::malformed(format!("The body does not fit: {says}.")),
-        None => Problem::invalid(path, format!("{}.", sentence(&says))),
-    }
-}
-
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 /// A part of the path, by its name in the route.

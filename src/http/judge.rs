@@ -85,7 +85,7 @@ impl fmt::Write for Beginning {
 }
 
 impl Place<'_> {
-    fn spelt(&self) -> String {
+    pub(super) fn spelt(&self) -> String {
         let mut beginning = Beginning(String::new());
         // It fails where enough is spelt.
         let _enough = write!(beginning, "{self}");

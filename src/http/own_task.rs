@@ -10,12 +10,15 @@ use axum::response::{IntoResponse, Response};
 use tracing::Instrument;
 
 use super::problem::Problem;
+use super::unread;
 use crate::app::AppState;
 use crate::ids::LOCAL_ZONE;
 
 /// The layer.
 pub async fn own_task(State(app): State<AppState>, request: Request, next: Next) -> Response {
-    let work = LOCAL_ZONE.scope(app.config.time_zone, next.run(request));
+    let headers = request.headers().clone();
+    let work = async move { unread::noted(&headers, next.run(request)).await };
+    let work = LOCAL_ZONE.scope(app.config.time_zone, work);
     match tokio::spawn(work.in_current_span()).await {
         Ok(response) => response,
         Err(stopped) => match stopped.try_into_panic() {
