@@ -7,12 +7,13 @@ use axum::body::Bytes;
 use axum::extract::multipart::{Multipart, MultipartError};
 use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use axum::http::{StatusCode, header};
-use serde_json::json;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use tokio_util::bytes::BytesMut;
 
 use super::memory::Share;
 use crate::app::AppState;
-use crate::http::{Answer, Describe, Notes, Problem, Repeat, Schemas, too_large};
+use crate::http::{Answer, Describe, Notes, Problem, Repeat, Schemas, left_unread, too_large, typed_part};
 
 /// A multipart body: at most one file, and text fields.
 #[derive(Debug)]
@@ -20,7 +21,7 @@ pub struct Upload {
     /// The file, if one was sent.
     pub file: Option<UploadedFile>,
     /// The text fields; of a repeated one the last.
-    pub fields: BTreeMap<String, String>,
+    fields: BTreeMap<String, String>,
     /// Performs the effect once for each key.
     pub repeat: Repeat,
 }
@@ -119,6 +120,7 @@ impl FromRequest<AppState> for Upload {
             }
         }
         upload.repeat = repeat.of(&whole);
+        left_unread(upload.fields.keys());
         Ok(upload)
     }
 }
@@ -137,6 +139,15 @@ fn plain_name(name: &str) -> String {
 }
 
 impl Upload {
+    /// The text fields, as a body of JSON has them; an empty one is as good as none.
+    ///
+    /// # Errors
+    /// 400 naming what does not fit.
+    pub fn typed<T: DeserializeOwned>(&self) -> Answer<T> {
+        let given = self.fields.iter().filter(|(_, text)| !text.is_empty());
+        typed_part(&Value::Object(given.map(|(name, text)| (name.clone(), Value::String(text.clone()))).collect()))
+    }
+
     /// The file that was sent as `field`.
     ///
     /// # Errors

@@ -131,7 +131,7 @@ impl FromRequest<AppState> for Bare {
         let is_json = is_json(&head.headers);
         let bytes = bytes_of(Request::from_parts(head, body)).await?;
         if is_json && let Ok(Value::Object(members)) = parsed(&bytes) {
-            unread::part(members.keys().map(|name| (name.clone(), false)));
+            unread::left_unread(members.keys());
         }
         Ok(Self { repeat: repeat.of(&bytes) })
     }
@@ -229,9 +229,10 @@ fn is_json(headers: &HeaderMap) -> bool {
 pub fn typed<T: DeserializeOwned>(value: Value) -> Answer<T> {
     refuse_other_than_objects(&value)?;
     let mut unread = Vec::new();
-    let read = read::read(value, &mut unread)?;
+    let read = read::read(value, &mut unread);
+    // Also where something else is wrong with it: what is misspelt may be what is missing.
     unread::never(unread);
-    Ok(read)
+    read
 }
 
 /// The same of a part of a value, of which other parts read other members.

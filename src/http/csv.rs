@@ -101,7 +101,14 @@ macro_rules! cells_that_are_no_text {
         })+
     };
 }
-cells_that_are_no_text!(Id, Moment, NaiveDate, Decimal, i32, i64);
+cells_that_are_no_text!(Id, NaiveDate, Decimal, i32, i64);
+
+impl From<Moment> for Cell {
+    /// Local time, in a form that spreadsheets take for one.
+    fn from(moment: Moment) -> Self {
+        Self(moment.local().format("%Y-%m-%d %H:%M:%S").to_string())
+    }
+}
 
 impl<T: Into<Cell>> From<Option<T>> for Cell {
     /// An absent value is an empty cell.

@@ -29,6 +29,7 @@ use super::describe::{Answers, Describe, Notes, Schemas, schema_of};
 use super::listing::{Filter, Kind, Listing, Ordering};
 use super::origin::Origin;
 use super::problem::{Answer, Faults, Problem};
+use super::read::sentence;
 use super::verbs::Resource;
 use crate::access::{Viewer, keys};
 use crate::app::AppState;
@@ -161,7 +162,7 @@ impl<R: Resource> Asked<R> {
                 }
                 "updated_since" if R::LISTING.updated_at.is_some() => match value.parse() {
                     Ok(moment) => asked.updated_since = Some(moment),
-                    Err(says) => faults.add(name, says),
+                    Err(says) => faults.add(name, sentence(says)),
                 },
                 _ => match R::LISTING.filters.iter().find(|filter| filter.name == name) {
                     Some(filter) => match filter_value(*filter, value) {
@@ -188,13 +189,13 @@ const LONGEST_VALUE: usize = 1000;
 /// The longest cursor: it holds the ordering values of a row.
 const LONGEST_CURSOR: usize = 16 * 1024;
 
-/// The query string's pairs, each name once. NUL and what is longer than any parameter of ours are refused by name.
+/// The query string's pairs, each name once, but for those that a form left empty: these are not asked. NUL and what is longer than any parameter of ours are refused by name.
 ///
 /// # Errors
 /// 400.
 #[expect(clippy::disallowed_types, reason = "what axum finds is what our own extractors are made of")]
 pub fn query_pairs(head: &Parts) -> Answer<Vec<(String, String)>> {
-    let pairs: Vec<(String, String)> = axum::extract::Query::try_from_uri(&head.uri)
+    let mut pairs: Vec<(String, String)> = axum::extract::Query::try_from_uri(&head.uri)
         .map(|axum::extract::Query(pairs)| pairs)
         .map_err(|_| Problem::malformed("The query string is malformed."))?;
     let (mut faults, mut names) = (Faults::default(), HashSet::new());
@@ -210,6 +211,7 @@ pub fn query_pairs(head: &Parts) -> Answer<Vec<(String, String)>> {
         }
     }
     faults.check()?;
+    pairs.retain(|(_, value)| !value.trim().is_empty());
     Ok(pairs)
 }
 
@@ -242,10 +244,9 @@ fn filter_value(filter: Filter, text: &str) -> Result<Value, String> {
         Kind::Flag => Value::Flag(boolean(text).ok_or("`true` or `false` is expected.")?),
         Kind::OneOf(words) if words.contains(&text) => Value::Text(text.to_owned()),
         Kind::OneOf(words) => return Err(format!("One of {} is expected.", words.join(", "))),
-        Kind::From | Kind::To => match text.parse::<NaiveDate>() {
-            Ok(day) => Value::Day(day),
-            Err(_) => Value::Moment(text.parse::<Moment>()?),
-        },
+        Kind::From => Value::Moment(text.parse().map_err(|says: &str| sentence(says))?),
+        Kind::To => Value::Moment(Moment::end(text).map_err(sentence)?),
+        Kind::FromDay | Kind::ToDay => Value::Day(text.parse::<Moment>().map_err(sentence)?.day()),
     })
 }
 
@@ -402,15 +403,21 @@ impl<R: Resource> Asked<R> {
                 Kind::Where => filter.sql.split_once("{}").unwrap_or((filter.sql, "")),
                 // The parameter is text, whatever it is compared with.
                 Kind::Address => (filter.sql, "::text::inet"),
-                Kind::Id | Kind::Number | Kind::Text | Kind::Flag | Kind::OneOf(_) | Kind::From | Kind::To => {
-                    (filter.sql, "")
-                }
+                Kind::Id
+                | Kind::Number
+                | Kind::Text
+                | Kind::Flag
+                | Kind::OneOf(_)
+                | Kind::From
+                | Kind::To
+                | Kind::FromDay
+                | Kind::ToDay => (filter.sql, ""),
             };
             sql.push(before);
             sql.push(match filter.kind {
                 Kind::Where => "",
-                Kind::From => " >= ",
-                Kind::To => " <= ",
+                Kind::From | Kind::FromDay => " >= ",
+                Kind::To | Kind::ToDay => " <= ",
                 Kind::Id | Kind::Number | Kind::Text | Kind::Address | Kind::Flag | Kind::OneOf(_) => " = ",
             });
             match value {
@@ -611,7 +618,13 @@ impl<R: Resource> Describe for Asked<R> {
                 Kind::Address => json!({ "type": "string", "description": "An IP address" }),
                 Kind::Flag => json!({ "type": "boolean" }),
                 Kind::OneOf(words) => json!({ "type": "string", "enum": words }),
-                Kind::From | Kind::To => json!({ "type": "string", "description": "RFC 3339, or a day" }),
+                Kind::From => {
+                    json!({ "type": "string", "description": "RFC 3339; a day means its beginning in `TIME_ZONE`" })
+                }
+                Kind::To => json!({ "type": "string", "description": "RFC 3339; a day means its end in `TIME_ZONE`" }),
+                Kind::FromDay | Kind::ToDay => {
+                    json!({ "type": "string", "description": "A day, or of a moment its day" })
+                }
             };
             notes.parameter("query", filter.name, schema, "");
         }

@@ -39,10 +39,14 @@ pub enum Kind {
     Flag,
     /// One of these words, equal.
     OneOf(&'static [&'static str]),
-    /// A moment or day, at or after it.
+    /// A moment, at or after it; a day means its beginning.
     From,
-    /// A moment or day, before or at it.
+    /// A moment, before or at it; a day means its end.
     To,
+    /// A day, on or after it; of a moment its day counts.
+    FromDay,
+    /// A day, on or before it; of a moment its day counts.
+    ToDay,
     /// An IP address, equal.
     Address,
     /// An id within a condition of its own.

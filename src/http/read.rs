@@ -114,7 +114,7 @@ pub(super) fn one_of(words: &[&str]) -> String {
 }
 
 /// With a capital, and a full stop.
-fn sentence(text: &str) -> String {
+pub(super) fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let mut sentence: String = letters.next().map(|c| c.to_uppercase().chain(letters).collect()).unwrap_or_default();
     if !sentence.ends_with(['.', '!', '?']) {

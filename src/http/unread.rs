@@ -45,6 +45,11 @@ pub(super) fn never(paths: Vec<String>) {
     note(|notes| notes.unread.extend(paths));
 }
 
+/// These members are there, and nothing has read them yet.
+pub(crate) fn left_unread<'a>(names: impl Iterator<Item = &'a String>) {
+    part(names.map(|name| (name.clone(), false)));
+}
+
 /// A part of the body has read some members and left others, which another part may still read.
 pub(super) fn part(members: impl Iterator<Item = (String, bool)>) {
     note(|notes| {
@@ -115,12 +120,11 @@ pub(super) async fn noted(headers: &HeaderMap, work: impl Future<Output = Respon
     let notes = RefCell::new(Notes { strict: is_strict(headers), ..Notes::default() });
     BODY.scope(notes, async {
         let mut response = work.await;
-        if !response.status().is_success() {
-            return response;
-        }
         // What writes has asked before its commit.
-        if let Err(problem) = refuse_if_strict() {
-            return problem.into_response();
+        if response.status().is_success()
+            && let Err(problem) = refuse_if_strict()
+        {
+            response = problem.into_response();
         }
         let told = BODY.with(|notes| told(&notes.borrow()));
         if let (false, Ok(value)) = (told.is_empty(), HeaderValue::from_str(&told)) {

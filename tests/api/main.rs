@@ -27,6 +27,7 @@ mod cli;
 mod conventions;
 mod copies;
 mod core;
+mod days;
 mod decisions;
 mod deploy;
 mod enrollment;

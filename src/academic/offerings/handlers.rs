@@ -10,7 +10,7 @@ use crate::academic::semester::Semester;
 use crate::academic::units::{self, Unit, UnitBrief};
 use crate::access::{Actor, Viewer, Visitor, may};
 use crate::http::{Answer, Faults, Filter, Kind, Listing, Ordering, Problem, Refusal, Resource, Target, Writable};
-use crate::ids::{Id, Moment, or_null};
+use crate::ids::{Id, Moment, end_or_null, moment_or_null, or_null};
 
 /// A unit in a semester and year.
 #[derive(Debug, Clone, FromRow, Serialize, Deserialize, ToSchema)]
@@ -52,11 +52,14 @@ pub struct OfferingFields {
     pub intake: Option<Id>,
     /// Students can enrol from here on.
     #[schema(required)]
+    #[serde(deserialize_with = "moment_or_null")]
     pub enrollment_start: Option<Moment>,
     /// Students can enrol until here.
     #[schema(required)]
+    #[serde(deserialize_with = "end_or_null")]
     pub enrollment_end: Option<Moment>,
     /// Students can withdraw until here; null until the results are in.
+    #[serde(deserialize_with = "end_or_null")]
     pub withdraw_until: Option<Moment>,
     /// Seats; 0 for any number.
     pub capacity: i32,

@@ -2,12 +2,12 @@
 
 use axum::extract::{FromRequest, Request};
 use axum::http::header;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::handlers::UnitResourceFields;
 use crate::app::AppState;
 use crate::files::{Upload, UploadedFile};
-use crate::http::{Answer, Describe, Notes, Posted, Problem, Repeat, Schemas, typed};
+use crate::http::{Answer, Describe, Notes, Posted, Problem, Repeat, Schemas};
 
 /// A new resource: JSON, or multipart with the same fields as text and the file as `file`.
 pub(super) struct NewResource {
@@ -33,15 +33,7 @@ impl FromRequest<AppState> for NewResource {
             Some(_) => Some(upload.file("file")?.clone()),
             None => None,
         };
-        let members = upload.fields.into_iter().map(|(name, text)| {
-            let value = match (name.as_str(), text.as_str()) {
-                ("is_required", "true" | "True" | "1") => Value::Bool(true),
-                ("is_required", "false" | "False" | "0" | "") => Value::Bool(false),
-                _ => Value::String(text),
-            };
-            (name, value)
-        });
-        let fields = typed(Value::Object(members.collect::<Map<_, _>>()))?;
+        let fields = upload.typed()?;
         Ok(Self { fields, file, repeat: upload.repeat })
     }
 }

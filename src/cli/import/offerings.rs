@@ -10,7 +10,7 @@ use super::report::{Faults, Place};
 use super::rows::{decimal, given, whole};
 use crate::academic::semester::Semester;
 use crate::http;
-use crate::ids::Moment;
+use crate::ids::{Moment, end_or_null, moment_or_null};
 
 /// An offering of a unit. What is left out keeps what is there.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -19,7 +19,9 @@ pub(crate) struct OfferingRow {
     #[serde(deserialize_with = "whole")]
     pub(crate) year: Option<i32>,
     pub(crate) semester: Option<String>,
+    #[serde(deserialize_with = "moment_or_null")]
     pub(crate) enrollment_start: Option<Moment>,
+    #[serde(deserialize_with = "end_or_null")]
     pub(crate) enrollment_end: Option<Moment>,
     #[serde(deserialize_with = "whole")]
     pub(crate) capacity: Option<i32>,

@@ -14,7 +14,7 @@ use crate::access::{Actor, Permission, Reach, UserType, Viewer, Visitor, may};
 use crate::http::{
     Answer, Audited, Faults, Filter, Kind, Listing, Ordering, Problem, Refusal, Resource, Sight, Target, Writable, find,
 };
-use crate::ids::{Id, Moment, or_null};
+use crate::ids::{Id, Moment, end_or_null, moment_or_null, or_null};
 
 /// Whom an event can be for at all.
 pub(super) const VISIBILITIES: &[&str] = &["public", "unit", "staff"];
@@ -76,8 +76,10 @@ pub struct EventFields {
     pub description: String,
     /// When it begins.
     #[schema(required)]
+    #[serde(deserialize_with = "moment_or_null")]
     pub start: Option<Moment>,
     /// Not before `start`; null when that is not said.
+    #[serde(deserialize_with = "end_or_null")]
     pub end: Option<Moment>,
     /// At most 255 characters.
     pub location: String,
@@ -163,7 +165,7 @@ impl Resource for Event {
     const SELECT: &'static str = store::SELECT;
     const LISTING: Listing = Listing {
         filters: &[
-            Filter::new("from", "e.start", Kind::From),
+            Filter::new("from", "coalesce(e.\"end\", e.start)", Kind::From),
             Filter::new("to", "e.start", Kind::To),
             Filter::new("visibility", "e.visibility", Kind::OneOf(VISIBILITIES)),
             Filter::new("generation_status", "e.generation_status", Kind::OneOf(GENERATION_STATUSES)),

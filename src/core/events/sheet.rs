@@ -154,24 +154,29 @@ fn moment(day: NaiveDate, time: NaiveTime) -> Result<Moment, &'static str> {
     format!("{day}T{time}").parse()
 }
 
+/// How a moment is read: as a beginning, or as an end.
+type Edge = fn(&str) -> Result<Moment, &'static str>;
+
 /// A moment as one column has it: RFC 3339, or a day with or without a time.
-fn moment_in(text: &str, order: DateOrder) -> Result<Moment, &'static str> {
-    if let Ok(exact) = text.parse() {
+fn moment_in(text: &str, order: DateOrder, edge: Edge) -> Result<Moment, &'static str> {
+    if let Ok(exact) = edge(text) {
         return Ok(exact);
     }
     let (day, rest) = day(text, order).ok_or(DATE_SAYS)?;
-    let time = if rest.is_empty() { NaiveTime::MIN } else { time(rest).ok_or("A time such as 14:30 is expected.")? };
-    moment(day, time)
+    if rest.is_empty() {
+        return edge(&day.to_string());
+    }
+    moment(day, time(rest).ok_or("A time such as 14:30 is expected.")?)
 }
 
 /// `title,start` and, if there, `description,end,location,visibility,related_unit_id`.
 fn plain_row(number: usize, cells: &Cells, order: DateOrder) -> Result<Row, Faults> {
     let mut faults = Faults::default();
-    let at = |faults: &mut Faults, name: &str| match cell(cells, name) {
+    let at = |faults: &mut Faults, name: &str, edge: Edge| match cell(cells, name) {
         "" => None,
-        text => moment_in(text, order).map_err(|says| faults.add(name, says)).ok(),
+        text => moment_in(text, order, edge).map_err(|says| faults.add(name, says)).ok(),
     };
-    let (start, end) = (at(&mut faults, "start"), at(&mut faults, "end"));
+    let (start, end) = (at(&mut faults, "start", str::parse), at(&mut faults, "end", Moment::end));
     if cell(cells, "start").is_empty() {
         faults.add("start", "This field is required.");
     }
@@ -273,7 +278,7 @@ mod tests {
     use super::*;
 
     fn starts(csv: &str) -> Vec<String> {
-        of_csv("data", csv.as_bytes()).unwrap().rows.iter().map(|row| row.start.to_string()).collect()
+        of_csv("data", csv.as_bytes()).unwrap().rows.iter().map(|row| row.start.rfc3339()).collect()
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! The body that a new resource comes in.
 
 use axum::extract::{FromRequest, Request, State};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::handlers::{LibraryResource, LibraryResourceFields};
 use crate::access::{Actor, may};
 use crate::app::AppState;
 use crate::core::uploads;
 use crate::files::Upload;
-use crate::http::{Answer, Created, Describe, Notes, Problem, Schemas, typed};
+use crate::http::{Answer, Created, Describe, Notes, Problem, Schemas};
 
 /// A new resource: multipart with its fields as text and the file as `file`.
 pub(super) struct NewLibraryResource {
@@ -21,9 +21,7 @@ impl FromRequest<AppState> for NewLibraryResource {
 
     async fn from_request(request: Request, app: &AppState) -> Answer<Self> {
         let upload = Upload::from_request(request, app).await?;
-        let members = upload.fields.iter().map(|(name, text)| (name.clone(), Value::String(text.clone())));
-        let fields = typed(Value::Object(members.collect()))?;
-        Ok(Self { fields, upload })
+        Ok(Self { fields: upload.typed()?, upload })
     }
 }
 

@@ -20,7 +20,7 @@ use crate::access::{Actor, may};
 use crate::app::AppState;
 use crate::audit;
 use crate::http::{Answer, Created, Done, DryRun, Faults, Posted, Problem, Reason, Resource, Trial, Tried, Writable};
-use crate::ids::{Id, or_null};
+use crate::ids::{Id, day_or_null, or_null};
 
 /// The most days from the first to the last.
 const MOST_DAYS: i64 = 366;
@@ -46,9 +46,11 @@ pub(super) struct WeeklyPattern {
     end_time: Option<NaiveTime>,
     /// Classes are on or after this day.
     #[schema(required)]
+    #[serde(deserialize_with = "day_or_null")]
     first_date: Option<NaiveDate>,
     /// Classes are on or before this day, at most 366 days in all.
     #[schema(required)]
+    #[serde(deserialize_with = "day_or_null")]
     last_date: Option<NaiveDate>,
     /// Days without a class, such as holidays.
     except: Vec<NaiveDate>,

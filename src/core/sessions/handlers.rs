@@ -15,7 +15,7 @@ use crate::access::{Actor, Permission, Viewer, may};
 use crate::http::{
     Answer, Audited, Faults, Filter, Kind, Listing, Ordering, Refusal, Resource, Sight, Target, Writable, find,
 };
-use crate::ids::{Id, or_null};
+use crate::ids::{Id, day_or_null, or_null};
 
 /// What kind of class it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, sqlx::Type, ToSchema)]
@@ -79,6 +79,7 @@ pub struct ClassSessionFields {
     pub session_type: SessionType,
     /// The day in `TIME_ZONE`.
     #[schema(required)]
+    #[serde(deserialize_with = "day_or_null")]
     pub date: Option<NaiveDate>,
     /// `HH:MM` or `HH:MM:SS`.
     #[serde(deserialize_with = "time_of_day")]
@@ -123,8 +124,8 @@ impl Resource for ClassSession {
         filters: &[
             Filter::new("offering", "s.offering_id", Kind::Id),
             Filter::new("unit", "o.unit_id", Kind::Id),
-            Filter::new("date_from", "s.date", Kind::From),
-            Filter::new("date_to", "s.date", Kind::To),
+            Filter::new("date_from", "s.date", Kind::FromDay),
+            Filter::new("date_to", "s.date", Kind::ToDay),
             Filter::new("instructor", "s.instructor_id", Kind::Id),
             Filter::new("status", "s.status", Kind::OneOf(&["scheduled", "cancelled"])),
             Filter::new("session_type", "s.session_type", Kind::OneOf(&["lecture", "tutorial", "lab", "other"])),

@@ -95,10 +95,18 @@ pub(super) fn broken(facts: &Facts, terms: Terms) -> Vec<Reason> {
     }
     let (opens, closes) = (Moment(facts.enrollment_start), Moment(facts.enrollment_end));
     if !terms.by_staff && facts.now < facts.enrollment_start {
-        refuse("window_not_open", format!("Enrolment opens at {opens}."), json!({ "enrollment_start": opens }));
+        refuse(
+            "window_not_open",
+            format!("Enrolment opens on {}.", opens.for_people()),
+            json!({ "enrollment_start": opens }),
+        );
     }
     if !terms.by_staff && facts.now >= facts.enrollment_end {
-        refuse("window_closed", format!("Enrolment closed at {closes}."), json!({ "enrollment_end": closes }));
+        refuse(
+            "window_closed",
+            format!("Enrolment closed on {}.", closes.for_people()),
+            json!({ "enrollment_end": closes }),
+        );
     }
     if facts.capacity > 0 && facts.current_enrollment >= facts.capacity {
         refuse(

@@ -6,6 +6,7 @@ use sqlx::FromRow;
 use utoipa::ToSchema;
 
 use crate::http::Faults;
+use crate::ids::day_or_null;
 
 /// The fields that everyone writes of themselves, and administrators of anyone.
 #[derive(Debug, Clone, Default, FromRow, Serialize, Deserialize, ToSchema)]
@@ -26,6 +27,7 @@ pub(super) struct Profile {
     pub(super) postal_code: String,
     pub(super) country: String,
     /// In the past.
+    #[serde(deserialize_with = "day_or_null")]
     pub(super) date_of_birth: Option<NaiveDate>,
     pub(super) emergency_contact_name: String,
     pub(super) emergency_contact_phone: String,

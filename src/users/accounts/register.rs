@@ -16,11 +16,13 @@ use crate::app::AppState;
 use crate::audit;
 use crate::config::Registration;
 use crate::db;
-use crate::http::{Answer, Created, Faults, NowOrLater, Origin, Posted, Problem, Refusal, Sight, find};
+use crate::http::{Answer, Created, Faults, NowOrLater, Origin, Posted, Problem, Refusal, Sight, find, typed_part};
 use crate::ids::Id;
 use crate::users::registrations::{self, Waiting};
+use crate::users::student_profiles::StudentRecord;
 
-/// Who registers. All but the first six fields are an administrator's to set, and ignored from anyone else.
+/// Who registers. All but the first six fields are an administrator's to set, and ignored from anyone else; of a student also
+/// `student_id`, `course`, `enrollment_date` and `expected_graduation`.
 #[derive(Deserialize, ToSchema)]
 pub struct NewUser {
     /// The password, by the policy: at least 8 characters, not common, not all digits, not like a name or address.
@@ -53,15 +55,18 @@ struct Registered {
 
 impl NewUser {
     /// What this caller may set of it.
-    fn parts(&mut self, admin: bool) -> Answer<(Standing, Profile)> {
+    fn parts(&mut self, admin: bool) -> Answer<(Standing, Profile, StudentRecord)> {
         let body = serde_json::Value::Object(std::mem::take(&mut self.rest));
         if admin {
-            return Ok((crate::http::typed_part(&body)?, crate::http::typed_part(&body)?));
+            let standing: Standing = typed_part(&body)?;
+            let is_student = standing.user_type == UserType::Student;
+            let record = if is_student { typed_part(&body)? } else { StudentRecord::default() };
+            return Ok((standing, typed_part(&body)?, record));
         }
-        let asked: Registered = crate::http::typed_part(&body)?;
+        let asked: Registered = typed_part(&body)?;
         let standing = Standing { email: asked.email, username: asked.username, ..Standing::default() };
         let profile = Profile { first_name: asked.first_name, last_name: asked.last_name, ..Profile::default() };
-        Ok((standing, profile))
+        Ok((standing, profile, StudentRecord::default()))
     }
 }
 
@@ -81,7 +86,7 @@ pub(super) async fn create(
             None => Problem::not_authenticated(),
         });
     }
-    let (mut standing, profile) = body.parts(admin)?;
+    let (mut standing, profile, record) = body.parts(admin)?;
     standing.email = standing.email.trim().to_owned();
 
     let mut faults = Faults::default();
@@ -143,6 +148,7 @@ pub(super) async fn create(
         return registrations::wait(&app, &repeat, visitor.caller_id(), &asked).await.map(NowOrLater::Later);
     }
     let (viewer, standing, profile, hash) = (visitor.as_ref(), &standing, &profile, hash.as_str());
+    let record = &record;
     repeat
         .write(
             &app,
@@ -151,6 +157,7 @@ pub(super) async fn create(
             |tx, _| {
                 Box::pin(async move {
                     let id = add(tx, viewer.caller_id(), &viewer.origin, standing, profile, hash).await?;
+                    record.put(tx, id).await?;
                     Created::with(&User::seen(find::<User>(tx, viewer, id, Sight::Any).await?, viewer))
                 })
             },

@@ -21,7 +21,7 @@ use crate::http::{
     Answer, Asked, Created, Describe, Faults, Filter, IfMatch, Kind, Listed, Listing, NoContent, Notes, Ordering,
     PathId, Posted, Problem, Resource, Schemas, Shown, Sight, find, path_text,
 };
-use crate::ids::{Id, Moment, or_null};
+use crate::ids::{Id, Moment, end_or_null, or_null};
 
 /// What can be granted.
 const SCOPES: [&str; 4] = ["enrolments", "transcripts", "attendance", "gold"];
@@ -77,6 +77,7 @@ pub(super) struct NewGrant {
     #[schema(required)]
     scopes: Vec<String>,
     /// In the future; null for no end.
+    #[serde(deserialize_with = "end_or_null")]
     valid_until: Option<Moment>,
 }
 
@@ -223,7 +224,7 @@ async fn grant(
     let row = find::<Grant>(tx, actor, id, Sight::Any).await?;
     let after = json!({ "guardian": guardian, "student": student, "scopes": scopes, "valid_until": valid_until });
     audit::record(tx, actor, "create", Grant::NAME, Some(id), &Value::Null, &after).await?;
-    let end = valid_until.map(|until| format!(", until {until}")).unwrap_or_default();
+    let end = valid_until.map(|until| format!(", until {}", until.for_people())).unwrap_or_default();
     let says = format!("{}: {}{end}", row.student_name, scopes.join(", "));
     tell_both(tx, actor, guardian, GRANTED, row.parent, student, &says).await?;
     Ok(Grant::shown(row, actor))

@@ -8,7 +8,7 @@ use super::handlers::Role;
 use super::store;
 use crate::access::{Actor, Viewer, may};
 use crate::http::{Answer, Faults, Filter, Kind, Listing, Ordering, Problem, Refusal, Resource, Target, Writable};
-use crate::ids::{Id, Moment, or_null};
+use crate::ids::{Id, Moment, end_or_null, moment_or_null, or_null};
 use crate::users::accounts::User;
 
 /// A role in somebody's hands.
@@ -33,8 +33,10 @@ pub(super) struct UserRoleFields {
     pub(super) user: Option<Id>,
     #[serde(deserialize_with = "or_null")]
     pub(super) role: Option<Id>,
+    #[serde(deserialize_with = "moment_or_null")]
     pub(super) valid_from: Option<Moment>,
     /// After `valid_from`.
+    #[serde(deserialize_with = "end_or_null")]
     pub(super) valid_until: Option<Moment>,
 }
 

@@ -2,12 +2,12 @@
 
 use axum::extract::{FromRequest, Request};
 use axum::http::header;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::handlers::ApplicationFields;
 use crate::app::AppState;
 use crate::files::{Upload, UploadedFile};
-use crate::http::{Answer, Describe, Notes, Posted, Problem, Repeat, Schemas, typed};
+use crate::http::{Answer, Describe, Notes, Posted, Problem, Repeat, Schemas};
 
 /// A new application: JSON, or multipart with the same fields as text and a document as `file`.
 pub(super) struct NewApplication {
@@ -27,8 +27,7 @@ impl FromRequest<AppState> for NewApplication {
         }
         let upload = Upload::from_request(request, app).await?;
         let file = if upload.file.is_some() { Some(upload.file("file")?.clone()) } else { None };
-        let members = upload.fields.into_iter().map(|(name, text)| (name, Value::String(text)));
-        let fields = typed(Value::Object(members.collect::<Map<_, _>>()))?;
+        let fields = upload.typed()?;
         Ok(Self { fields, file, repeat: upload.repeat })
     }
 }

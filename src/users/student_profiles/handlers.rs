@@ -10,8 +10,8 @@ use super::store;
 use crate::academic::courses::Course;
 use crate::access::{Actor, Permission, Reach, Viewer, may};
 use crate::decimals::two_places;
-use crate::http::{Answer, Faults, Filter, Kind, Listing, Ordering, Refusal, Resource, Target, Writable};
-use crate::ids::{Id, Moment, or_null};
+use crate::http::{Answer, Faults, Filter, Kind, Listing, Ordering, Problem, Refusal, Resource, Target, Writable};
+use crate::ids::{Id, Moment, day_or_null, or_null};
 use crate::users::accounts::Student;
 
 const STATUSES: &[&str] = &["good", "probation", "suspended", "graduated"];
@@ -45,8 +45,10 @@ pub(super) struct StudentProfileFields {
     /// Unique; one is made when it is empty.
     pub(super) student_id: String,
     /// Today when null.
+    #[serde(deserialize_with = "day_or_null")]
     pub(super) enrollment_date: Option<NaiveDate>,
     /// Not before `enrollment_date`.
+    #[serde(deserialize_with = "day_or_null")]
     pub(super) expected_graduation: Option<NaiveDate>,
     #[serde(deserialize_with = "or_null")]
     pub(super) course: Option<Id>,
@@ -64,6 +66,39 @@ impl Default for StudentProfileFields {
             course: None,
             academic_status: "good".to_owned(),
         }
+    }
+}
+
+/// What is known of a student when the account is made.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub(in crate::users) struct StudentRecord {
+    /// Unique; one is made when it is empty.
+    pub(super) student_id: String,
+    #[serde(deserialize_with = "or_null")]
+    pub(super) course: Option<Id>,
+    /// Today when null.
+    #[serde(deserialize_with = "day_or_null")]
+    pub(super) enrollment_date: Option<NaiveDate>,
+    /// Not before `enrollment_date`.
+    #[serde(deserialize_with = "day_or_null")]
+    pub(super) expected_graduation: Option<NaiveDate>,
+}
+
+impl StudentRecord {
+    /// Puts it into the profile that was made with the account.
+    pub(in crate::users) async fn put(&self, tx: &mut PgConnection, user: Id) -> Answer<()> {
+        if *self == Self::default() {
+            return Ok(());
+        }
+        let mut faults = Faults::default();
+        faults.text("student_id", &self.student_id, 32);
+        if self.course.is_some() {
+            faults.refers::<Course>(tx, "course", self.course).await?;
+        }
+        faults.check()?;
+        let put = store::put(tx, user, self).await;
+        put.map_err(|error| Problem::from(error).explained(StudentProfile::REFUSALS))
     }
 }
 

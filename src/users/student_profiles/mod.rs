@@ -6,6 +6,7 @@ mod store;
 use crate::http::{Routes, change, create, list, remove, replace, restore, show};
 
 use handlers::StudentProfile;
+pub(super) use handlers::StudentRecord;
 
 /// The endpoints of this resource.
 pub(super) fn routes() -> Routes {

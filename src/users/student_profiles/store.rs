@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use super::handlers::StudentProfileFields;
+use super::handlers::{StudentProfileFields, StudentRecord};
 use crate::enrollment::grades::gpa;
 use crate::ids::Id;
 
@@ -55,6 +55,27 @@ pub(super) async fn add(tx: &mut PgConnection, author: Id, profile: &StudentProf
     )
     .fetch_one(tx)
     .await
+}
+
+/// What is known of a student whose profile was made with the account.
+pub(super) async fn put(tx: &mut PgConnection, user: Id, record: &StudentRecord) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update student_profiles
+            set student_id = coalesce(nullif($2, ''), student_id),
+                enrollment_date = coalesce($3, enrollment_date),
+                expected_graduation = $4,
+                course_id = $5
+          where user_id = $1
+            and deleted_at is null",
+        user.0,
+        record.student_id,
+        record.enrollment_date,
+        record.expected_graduation,
+        record.course as _
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
 pub(super) async fn replace(

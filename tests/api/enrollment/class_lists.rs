@@ -179,13 +179,15 @@ async fn a_class_list_as_a_file_is_the_whole_class_and_no_formula() {
         let (enrollment, student, email) = &made[place];
         format!("{enrollment},{student},{}", rest.replace("EMAIL", email))
     };
+    // The same moment where the campus is.
+    let local = "2026-03-02 09:00:00";
     let wanted = [
         "enrollment,student,student_number,last_name,first_name,email,status,grade,marks,requested_at,withdrawn_date,\
          completion_date"
             .to_owned(),
-        row(0, &format!("'@1,\"Ånn, \"\"A\"\"\",'=cmd(),EMAIL,COMPLETED,P,80.00,{NOW},,2026-03-02")),
-        row(1, &format!("S-2,'-b,'\tB,EMAIL,PENDING,,,{NOW},,")),
-        row(2, &format!("S-3,C,C,EMAIL,ENROLLED,,,{NOW},,")),
+        row(0, &format!("'@1,\"Ånn, \"\"A\"\"\",'=cmd(),EMAIL,COMPLETED,P,80.00,{local},,2026-03-02")),
+        row(1, &format!("S-2,'-b,'\tB,EMAIL,PENDING,,,{local},,")),
+        row(2, &format!("S-3,C,C,EMAIL,ENROLLED,,,{local},,")),
         String::new(),
     ];
     assert_eq!(String::from_utf8(file.bytes).unwrap(), wanted.join("\r\n"));

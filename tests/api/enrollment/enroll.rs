@@ -67,13 +67,19 @@ impl Scene {
             "window_not_open" => {
                 let start = "2026-03-02T02:00:00.000001Z";
                 run(&app.db, format!("update offerings set enrollment_start = '{start}' where id = {offering}")).await;
-                reason(format!("Enrolment opens at {start}."), json!({ "enrollment_start": start }))
+                reason(
+                    "Enrolment opens on 2 Mar 2026, 09:00 (Asia/Ho_Chi_Minh).".into(),
+                    json!({ "enrollment_start": start }),
+                )
             }
             "window_closed" => {
                 // The end itself is outside.
                 run(&app.db, format!("update offerings set enrollment_end = '{NOW}' where id = {offering}")).await;
                 let end = "2026-03-02T02:00:00.000000Z";
-                reason(format!("Enrolment closed at {end}."), json!({ "enrollment_end": end }))
+                reason(
+                    "Enrolment closed on 2 Mar 2026, 09:00 (Asia/Ho_Chi_Minh).".into(),
+                    json!({ "enrollment_end": end }),
+                )
             }
             "offering_full" => {
                 run(&app.db, format!("update offerings set capacity = 1 where id = {offering}")).await;

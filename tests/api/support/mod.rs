@@ -65,6 +65,6 @@ pub(crate) mod receiver;
 pub(crate) use app::{NOW, TestApp, TestServer, invariants};
 pub(crate) use cluster::EmptyDatabase;
 pub(crate) use golden::assert_golden;
-pub(crate) use people::{PASSWORD, Person, Reply, Sender, Upload};
+pub(crate) use people::{MISSPELT, PASSWORD, Person, Reply, Sender, Upload};
 pub(crate) use proxy::Proxy;
 pub(crate) use receiver::{Receiver, Sent};

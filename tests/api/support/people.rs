@@ -159,6 +159,28 @@ impl Deref for Person {
     }
 }
 
+tokio::task_local! {
+    /// Within it each JSON object that is sent has a member more, which nothing reads. First it is sent strictly, which must be
+    /// refused and change nothing; then as it is, and the answer must tell of it.
+    pub(crate) static MISSPELT: bool;
+}
+
+/// The request with a misspelt member, to be refused and to be taken.
+fn misspelt(request: &reqwest::Request) -> Option<(reqwest::Request, reqwest::Request)> {
+    let mut body: Value = serde_json::from_slice(request.body()?.as_bytes()?).ok()?;
+    body.as_object_mut()?.insert("misspelt".to_owned(), json!(1));
+    let with = |name: &str, value: &'static str| {
+        let mut other = request.try_clone().unwrap();
+        *other.body_mut() = Some(serde_json::to_vec(&body).unwrap().into());
+        other.headers_mut().remove("content-length");
+        other
+            .headers_mut()
+            .insert(reqwest::header::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        other
+    };
+    Some((with("prefer", "handling=strict"), with("prefer", "handling=lenient")))
+}
+
 impl Sender {
     /// Sends to this address, without a token.
     pub(super) fn new(base: &str) -> Self {
@@ -248,13 +270,31 @@ impl Sender {
         for (name, value) in &self.headers {
             request = request.header(name, value.as_slice());
         }
-        let response = request.send().await.unwrap_or_else(|error| panic!("{method} {path}: {error:?}"));
+        let request = request.build().unwrap();
+        match MISSPELT.try_with(|on| on.then(|| misspelt(&request)).flatten()) {
+            Ok(Some((strict, lax))) => {
+                let strictly = self.answered(&method, path, strict).await;
+                let reply = self.answered(&method, path, lax).await;
+                if reply.status.is_success() {
+                    let ignored = reply.header("X-Ignored-Fields").unwrap_or_default();
+                    assert!(ignored.split(", ").any(|name| name == "misspelt"), "{method} {path}: {ignored}");
+                    assert_eq!(strictly.refusal(), (400, "invalid"), "{method} {path}: {}", strictly.body);
+                    assert_eq!(strictly.errors("misspelt").len(), 1, "{method} {path}: {}", strictly.body);
+                }
+                reply
+            }
+            Ok(None) | Err(_) => self.answered(&method, path, request).await,
+        }
+    }
+
+    async fn answered(&self, method: &Method, path: &str, request: reqwest::Request) -> Reply {
+        let response = self.client.execute(request).await.unwrap_or_else(|error| panic!("{method} {path}: {error:?}"));
         let (status, headers) = (response.status(), response.headers().clone());
         let bytes = response.bytes().await.unwrap_or_else(|error| panic!("{method} {path}: {error:?}")).to_vec();
         let is_json = headers.get("content-type").is_some_and(|of| of.to_str().unwrap().contains("json"));
         let body = if is_json && !bytes.is_empty() { serde_json::from_slice(&bytes).unwrap() } else { Value::Null };
         let reply = Reply { status, headers, body, bytes };
-        reply.check(&method, path);
+        reply.check(method, path);
         reply
     }
 }

@@ -564,3 +564,54 @@ async fn a_registration_that_nobody_confirms_goes_after_a_week() {
     }
     assert_eq!(accounts(&app).await, 0);
 }
+
+#[tokio::test]
+async fn what_only_staff_know_of_a_student_is_set_with_the_account() {
+    let app = TestApp::start().await;
+    let (admin, course, rival) = (app.admin().await, app.course().await, app.student().await);
+    let known = json!({
+        "student_id": "10512345", "course": course, "enrollment_date": "2025-09-01", "expected_graduation": "2028-07-01",
+    });
+    let reply = admin.post(USERS, &newcomer_with(&known)).await;
+    let id = reply.expect(201)["id"].clone();
+    assert_eq!(reply.header("X-Ignored-Fields"), None);
+    let profile = admin.get(&format!("/api/users/student-profiles/?user={id}")).await.expect(200)[0].clone();
+    for (field, value) in known.as_object().unwrap() {
+        assert_eq!(&profile[field], value, "{field}");
+    }
+
+    let before = accounts(&app).await;
+    let other = |more: Value| {
+        let mut body = newcomer_with(&json!({ "email": "b@example.edu", "username": "b" }));
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let theirs = sqlx::query_scalar!("select student_id from student_profiles where user_id = $1", rival.id.0);
+    let theirs = theirs.fetch_one(&app.db).await.unwrap();
+    for (field, value, status) in [
+        ("student_id", json!("10512345"), 409),
+        ("student_id", json!(theirs), 409),
+        ("student_id", json!("x".repeat(33)), 400),
+        ("course", json!(999), 400),
+        ("enrollment_date", json!("soon"), 400),
+        ("expected_graduation", json!("2001-01-01"), 400),
+    ] {
+        let reply = admin.post(USERS, &other(json!({ field: value }))).await;
+        assert_eq!((reply.status.as_u16(), reply.errors(field).len()), (status, 1), "{field} {value}: {}", reply.body);
+    }
+    assert_eq!(accounts(&app).await, before, "an account is made whole or not at all");
+
+    // Whoever is no student has no such record, and whoever is no administrator does not write it.
+    let reply = admin.post(USERS, &other(json!({ "user_type": "staff", "student_id": "77" }))).await;
+    assert_eq!((reply.status.as_u16(), reply.header("X-Ignored-Fields")), (201, Some("student_id")));
+    let reply = app
+        .anonymous()
+        .post(
+            USERS,
+            &newcomer_with(&json!({
+                "email": "c@example.edu", "username": "c", "student_id": "1", "is_staff": true,
+            })),
+        )
+        .await;
+    assert_eq!((reply.status.as_u16(), reply.header("X-Ignored-Fields")), (201, Some("is_staff, student_id")));
+}
