@@ -34,6 +34,10 @@ impl FromStr for Id {
         if text.is_empty() || text.len() > 16 || !text.bytes().all(|b| b.is_ascii_digit()) {
             return Err("An id is a positive integer.");
         }
+        // It is of a student number that a spreadsheet has cut short, or of something else that is counted.
+        if text.starts_with('0') && text != "0" {
+            return Err("An id has no leading zeros.");
+        }
         text.parse()
             .ok()
             .filter(|id| (1..=LARGEST).contains(id))

@@ -154,9 +154,9 @@ impl Upload {
     /// 400 naming `field` when there is none, or an empty one.
     pub fn file(&self, field: &str) -> Answer<&UploadedFile> {
         match self.file.as_ref().filter(|file| file.field == field) {
-            Some(file) if file.bytes.is_empty() => Err(Problem::invalid(field, "The file is empty.")),
+            Some(file) if file.bytes.is_empty() => Err(Problem::about(field, "The file is empty.")),
             Some(file) => Ok(file),
-            None => Err(Problem::invalid(field, "A file is required.")),
+            None => Err(Problem::about(field, "A file is required.")),
         }
     }
 }

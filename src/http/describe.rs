@@ -111,6 +111,16 @@ impl Notes {
         self.responses.insert(status, response);
     }
 
+    /// An answer in JSON that may also be what was described for this status before.
+    pub fn or_answers(&mut self, status: u16, says: &str, schema: Value) {
+        let known =
+            self.responses.get_mut(&status).and_then(|response| response.pointer_mut("/content/application~1json"));
+        match known.and_then(|content| content.get_mut("schema")) {
+            Some(known) => *known = json!({ "oneOf": [known.take(), schema] }),
+            None => self.answers(status, says, "application/json", Some(schema)),
+        }
+    }
+
     /// Another media type of an answer that has been given.
     #[expect(clippy::needless_pass_by_value, reason = "callers write the schema in place")]
     pub fn also(&mut self, status: u16, media_type: &str, schema: Value) {

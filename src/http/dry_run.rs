@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::answer::Done;
-use super::describe::{Answers, Describe, Notes, Schemas};
+use super::describe::{Answers, Describe, Notes, Schemas, schema_of};
 use super::list::{boolean, query_pairs};
 use super::problem::{Answer, Problem};
 use crate::app::AppState;
@@ -88,6 +88,7 @@ impl<A: IntoResponse> IntoResponse for Tried<A> {
 impl<A: Answers> Answers for Tried<A> {
     fn describe(notes: &mut Notes, schemas: &mut Schemas) {
         A::describe(notes, schemas);
-        Done::<Trial>::describe(notes, schemas);
+        let trial = schema_of::<Trial>(schemas);
+        notes.or_answers(200, "What the answer would be, with `dry_run`.", trial);
     }
 }

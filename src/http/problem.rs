@@ -98,6 +98,12 @@ impl Problem {
         faults.into_problem()
     }
 
+    /// 400 on one field, in a sentence that names what it is about: people read it as it is.
+    pub fn about(field: impl Into<String>, says: impl Into<String>) -> Self {
+        let says = says.into();
+        Self::new(StatusCode::BAD_REQUEST, "invalid", says.clone()).on(field, says)
+    }
+
     /// 401: no credentials.
     pub fn not_authenticated() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "not_authenticated", "Authentication credentials were not provided.")

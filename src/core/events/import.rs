@@ -1,6 +1,9 @@
 //! Many events at once: from a file, or from a workflow.
 
+use std::fmt::Write as _;
+
 use axum::extract::{FromRequestParts, State};
+use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -15,10 +18,10 @@ use crate::access::{Actor, Permission, Viewer, may};
 use crate::app::AppState;
 use crate::audit;
 use crate::files::{Upload, UploadedFile};
-use crate::http::sheet::{MOST_ROWS, RowFault, refuse, rejected, text_of, told};
+use crate::http::sheet::{MOST_ROWS, RowFault, first_of, refuse, rejected, sheet_text, told, trial};
 use crate::http::{
-    Accepted, Answer, Created, Describe, Done, Faults, Notes, NowOrLater, Posted, Problem, Resource, Schemas, flag,
-    query_pairs,
+    Accepted, Answer, Created, Describe, Done, DryRun, Faults, Notes, NowOrLater, Posted, Problem, Resource, Schemas,
+    Tried, flag, query_pairs,
 };
 use crate::ids::{Id, Moment};
 use crate::workflows::queue;
@@ -44,6 +47,8 @@ pub(super) struct Forwarded {
 pub(super) struct EventImport {
     message: String,
     created_count: usize,
+    /// Those whose title and start an event had already, or an earlier row.
+    skipped_count: usize,
     error_count: usize,
     events: Vec<EventMade>,
     /// What was left out, with `?partial=true`.
@@ -109,17 +114,26 @@ pub(super) async fn import_csv(
     actor: Actor<may::WriteEvents>,
     State(app): State<AppState>,
     Wanted { partial, local }: Wanted,
+    DryRun(only_asked): DryRun,
     upload: Upload,
-) -> Answer<NowOrLater<Done<EventImport>, Forwarded>> {
+) -> Answer<Tried<NowOrLater<Done<EventImport>, Forwarded>>> {
     let file = upload.file("file").or_else(|_| upload.file("data"))?;
-    if app.config.n8n_import_webhook.is_some() && !local && actor.reach(Permission::ImportDirectly).is_none() {
-        return forward(&app, &actor, &upload, file).await.map(NowOrLater::Later);
+    // A file that is passed on is not looked at here, so what it would lead to can only be told of the import itself.
+    if !only_asked
+        && app.config.n8n_import_webhook.is_some()
+        && !local
+        && actor.reach(Permission::ImportDirectly).is_none()
+    {
+        return forward(&app, &actor, &upload, file).await.map(NowOrLater::Later).map(Tried::Done);
     }
-    let sheet = sheet::of_csv(&file.field, &file.bytes)?;
-    if sheet.rows.is_empty() && sheet.faults.is_empty() {
-        return Err(Problem::invalid(file.field.clone(), "The file has no rows."));
-    }
+    let sheet = sheet::of_file(&file.field, &file.bytes)?;
     let (actor, sheet) = (&actor, &sheet);
+    if only_asked {
+        let mut conn = app.db.acquire().await?;
+        let (_, faults) = known_units(&mut conn, sheet).await?;
+        let refused = if partial { &[][..] } else { &faults };
+        return Done::with(&trial(StatusCode::OK, refused)).map(Tried::Asked);
+    }
     upload
         .repeat
         .once(&app, actor.id(), |tx, _| {
@@ -128,10 +142,13 @@ pub(super) async fn import_csv(
                 if !partial {
                     refuse(&faults, "no event was created")?;
                 }
-                let events = make(tx, actor, &rows).await?;
+                let new = store::without_known(tx, &rows).await?;
+                let events = make(tx, actor, &new).await?;
+                let skipped_count = rows.len() - new.len();
                 Done::with(&EventImport {
-                    message: format!("{} events were created, {} left out.", events.len(), rejected(&faults)),
+                    message: message(&new, skipped_count, &faults),
                     created_count: events.len(),
+                    skipped_count,
                     error_count: rejected(&faults),
                     events,
                     errors: told(&faults).to_vec(),
@@ -140,7 +157,44 @@ pub(super) async fn import_csv(
         })
         .await
         .map(NowOrLater::Now)
+        .map(Tried::Done)
 }
+
+/// What an import did, for people; what it did not do is left unsaid when there is none of it.
+fn message(made: &[&Row], skipped: usize, faults: &[RowFault]) -> String {
+    let mut says = match made.len() {
+        0 => "No event was created".to_owned(),
+        1 => "1 event was created".to_owned(),
+        many => format!("{many} events were created"),
+    };
+    let _ = match skipped {
+        0 => Ok(()),
+        1 => write!(says, "; 1 was there already"),
+        many => write!(says, "; {many} were there already"),
+    };
+    let _ = match rejected(faults) {
+        0 => write!(says, "."),
+        1 => write!(says, "; 1 row was left out. {}", first_of(faults)),
+        many => write!(says, "; {many} rows were left out. {}", first_of(faults)),
+    };
+    let for_no_unit = made.iter().filter(|row| row.visibility == "unit" && row.related_unit.is_none());
+    let places: Vec<String> = for_no_unit.map(|row| row.place.number().to_string()).collect();
+    if !places.is_empty() {
+        let more = places.len().saturating_sub(SHOWN);
+        let named = places.get(..SHOWN).unwrap_or(&places).join(", ");
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let rows = if places.len() == 1 { "row" } else { "rows" };
+        let _ = write!(
+            says,
+            " No student sees the event of {rows} {named}{more} of the sheet: the visibility is `unit`, but no \
+             related_unit_id says which."
+        );
+    }
+    says
+}
+
+/// So many rows are named in a message.
+const SHOWN: usize = 10;
 
 /// Queues the file for the workflow that imports it, and calls us back as a service account.
 async fn forward(
@@ -149,7 +203,7 @@ async fn forward(
     upload: &Upload,
     file: &UploadedFile,
 ) -> Answer<Accepted<Forwarded>> {
-    let text = text_of(&file.field, &file.bytes)?;
+    let text = sheet_text(&file.field, &file.bytes)?;
     let import = Uuid::now_v7();
     let payload = &json!({ "file_name": file.name, "content": text, "uploaded_by": actor.id() });
     upload
@@ -202,11 +256,8 @@ async fn known_units<'a>(tx: &mut PgConnection, sheet: &'a Sheet) -> Answer<(Vec
     let unknown = store::unknown_units(tx, &wanted).await?;
     let is_unknown = |row: &&Row| row.related_unit.is_some_and(|unit| unknown.contains(&unit));
     let (lost, rows): (Vec<&Row>, Vec<&Row>) = sheet.rows.iter().partition(is_unknown);
-    let fault = |row: &Row| RowFault {
-        row: row.number,
-        field: "related_unit_id".to_owned(),
-        error: format!("There is no unit with the id {}.", row.related_unit.unwrap_or_default()),
-    };
+    let says = |row: &Row| format!("There is no unit with the id {}.", row.related_unit.unwrap_or_default());
+    let fault = |row: &Row| RowFault::at(row.place, "related_unit_id", says(row));
     let mut faults: Vec<RowFault> = sheet.faults.iter().cloned().chain(lost.into_iter().map(fault)).collect();
     faults.sort_by_key(|fault| fault.row);
     Ok((rows, faults))

@@ -10,6 +10,7 @@ mod import;
 mod publish;
 mod sheet;
 mod store;
+mod times;
 
 use crate::http::{Routes, create, list, replace, restore, show};
 

@@ -1,20 +1,21 @@
-//! Events as rows: a CSV file in either of its shapes, or the same columns as JSON.
+//! Events as rows: a sheet in either of its shapes, or the same columns as JSON.
 //!
 //! Nothing here asks the database. A row that breaks a rule is a fault of its own, so that a caller learns of all of them
 //! at once.
 
-use chrono::{NaiveDate, NaiveTime};
+use chrono::NaiveTime;
 use serde_json::{Map, Value, json};
 
-use crate::http::sheet::{Cells, RowFault, Table, cell};
+use super::times::{self, DateOrder, moment, time};
+use crate::http::sheet::{Cells, Place, RowFault, Shape, Table, cell, column};
 use crate::http::{Answer, Faults, Problem};
 use crate::ids::{Id, Moment};
 
 /// An event that a row describes.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
-    /// The place among the rows, from 1; the header is none.
-    pub(super) number: usize,
+    /// Where it stands.
+    pub(super) place: Place,
     pub(super) title: String,
     pub(super) start: Moment,
     pub(super) end: Option<Moment>,
@@ -33,57 +34,107 @@ pub(super) struct Sheet {
     pub(super) faults: Vec<RowFault>,
 }
 
-/// How a row of one of the shapes is read.
-type ReadRow = fn(usize, &Cells, DateOrder) -> Result<Row, Faults>;
+/// `title,start` and, if there, `description,end,location,visibility,related_unit_id`.
+static PLAIN: Shape = Shape { needed: &["title", "start"], telling: ("start", times::is_like_one) };
 
-/// Which way round days and months stand in dates like 03/04/2026.
+/// `Event_Title,Event_Date` and, if there, the other columns of a campus calendar.
+static RICH: Shape = Shape { needed: &["Event_Title", "Event_Date"], telling: ("event_date", times::is_like_one) };
+
+/// How rows of a shape are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum DateOrder {
-    DayFirst,
-    MonthFirst,
+enum Kind {
+    Plain,
+    Rich,
 }
 
-/// Reads a CSV file.
+impl Kind {
+    /// The shape of a row by its columns; of one that has the columns of both, the one that says something.
+    fn of(cells: &Cells) -> Option<Self> {
+        let says = |names: &[&str]| names.iter().all(|name| !cell(cells, name).is_empty());
+        let has = |names: &[&str]| names.iter().any(|name| cells.contains_key(*name));
+        let (plain, rich) = (&["title", "start"], &["event_title", "event_date"]);
+        match (has(plain), has(rich)) {
+            (true, true) if says(rich) && !says(plain) => Some(Self::Rich),
+            (true, _) => Some(Self::Plain),
+            (false, true) => Some(Self::Rich),
+            (false, false) => None,
+        }
+    }
+
+    /// The columns with dates.
+    fn dates(self) -> &'static [&'static str] {
+        match self {
+            Self::Plain => &["start", "end"],
+            Self::Rich => &["event_date"],
+        }
+    }
+
+    fn read(self, place: Place, cells: &Cells, order: DateOrder) -> Result<Row, Faults> {
+        match self {
+            Self::Plain => plain_row(place, cells, order),
+            Self::Rich => rich_row(place, cells, order),
+        }
+    }
+}
+
+/// Reads a file.
 ///
 /// # Errors
 /// 400 on `field` when it is none or has neither of the two headers.
-pub(super) fn of_csv(field: &str, bytes: &[u8]) -> Answer<Sheet> {
-    read(field, Table::of_csv(field, bytes)?)
+pub(super) fn of_file(field: &str, bytes: &[u8]) -> Answer<Sheet> {
+    let table = Table::of_file(field, bytes, &[&PLAIN, &RICH])?;
+    let kind = if std::ptr::eq(table.shape, &raw const RICH) { Kind::Rich } else { Kind::Plain };
+    let rows = table.rows.into_iter().map(|(place, cells)| (place, kind, cells)).collect::<Vec<_>>();
+    read(field, &rows, table.faults)
 }
 
-/// Reads rows that came as JSON objects with the columns of either shape.
+/// Reads rows that came as JSON objects, each with the columns of either shape.
 ///
 /// # Errors
-/// 400 on `field` when they have the columns of neither.
-pub(super) fn of_json(field: &str, rows: &[Map<String, Value>]) -> Answer<Sheet> {
-    let text = |value: &Value| match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.trim().to_owned(),
-        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => other.to_string(),
-    };
-    let cells = |row: &Map<String, Value>| -> Cells {
-        row.iter().map(|(name, value)| (name.trim().to_lowercase(), text(value))).collect()
-    };
-    let rows: Vec<(usize, Cells)> = rows.iter().enumerate().map(|(index, row)| (index + 1, cells(row))).collect();
-    let names = rows.iter().flat_map(|(_, cells)| cells.keys().cloned()).collect();
-    read(field, Table { names, rows, faults: Vec::new() })
+/// 400 on `field` when they have the columns of neither, or when a row has a column twice.
+pub(super) fn of_json(field: &str, objects: &[Map<String, Value>]) -> Answer<Sheet> {
+    let (mut rows, mut faults) = (Vec::with_capacity(objects.len()), Vec::new());
+    for (index, object) in objects.iter().enumerate() {
+        let place = Place { row: index + 1, sheet_row: None };
+        let mut cells = Cells::new();
+        let mut wrong = Faults::default();
+        for (name, value) in object {
+            let text = match value {
+                Value::Null => String::new(),
+                Value::String(text) => text.trim().to_owned(),
+                Value::Bool(_) | Value::Number(_) => value.to_string(),
+                Value::Array(_) | Value::Object(_) => {
+                    wrong.add(name, "A text or a number is expected.");
+                    String::new()
+                }
+            };
+            if cells.insert(column(name), text).is_some() {
+                let says =
+                    format!("Row {} has `{}` twice, in two spellings; which of them counts?", place.row, column(name));
+                return Err(Problem::about(field, says));
+            }
+        }
+        match Kind::of(&cells) {
+            _ if !wrong.is_empty() => faults.extend(wrong.of_row(place)),
+            Some(kind) => rows.push((place, kind, cells)),
+            None => faults.push(RowFault::at(place, "row", NEEDED)),
+        }
+    }
+    if rows.is_empty() && faults.iter().all(|fault| fault.error == NEEDED) {
+        return Err(Problem::about(field, NEEDED));
+    }
+    read(field, &rows, faults)
 }
 
-fn read(field: &str, table: Table) -> Answer<Sheet> {
-    let (date_column, of_row): (&str, ReadRow) = if table.has("event_title") && table.has("event_date") {
-        ("event_date", rich_row)
-    } else if table.has("title") && table.has("start") {
-        ("start", plain_row)
-    } else {
-        let says = "The columns `title` and `start`, or `Event_Title` and `Event_Date`, are needed.";
-        return Err(Problem::invalid(field, says));
-    };
-    let order = date_order(field, date_column, &table.rows)?;
-    let mut sheet = Sheet { rows: Vec::new(), faults: table.faults };
-    for (number, cells) in &table.rows {
-        match of_row(*number, cells, order) {
+const NEEDED: &str = "The columns `title` and `start`, or `Event_Title` and `Event_Date`, are needed.";
+
+fn read(field: &str, rows: &[(Place, Kind, Cells)], faults: Vec<RowFault>) -> Answer<Sheet> {
+    let order = date_order(field, rows)?;
+    let mut sheet = Sheet { rows: Vec::new(), faults };
+    for (place, kind, cells) in rows {
+        match kind.read(*place, cells, order) {
             Ok(row) => sheet.rows.push(row),
-            Err(faults) => sheet.faults.extend(faults.of_row(*number)),
+            Err(faults) => sheet.faults.extend(faults.of_row(*place)),
         }
     }
     sheet.faults.sort_by_key(|fault| fault.row);
@@ -91,90 +142,31 @@ fn read(field: &str, table: Table) -> Answer<Sheet> {
 }
 
 /// Day first, unless a row fits only the other way; then the whole file is read that way.
-fn date_order(field: &str, column: &str, table: &[(usize, Cells)]) -> Answer<DateOrder> {
-    let mut columns = vec![column];
-    if column == "start" {
-        columns.push("end");
-    }
+fn date_order(field: &str, rows: &[(Place, Kind, Cells)]) -> Answer<DateOrder> {
     let (mut only_day, mut only_month) = (None, None);
-    for (number, cells) in table {
-        for column in &columns {
-            let Some((first, second, _)) = cells.get(*column).and_then(|text| slashed(text)) else { continue };
-            if first > 12 && second <= 12 {
-                only_day.get_or_insert(*number);
-            } else if second > 12 && first <= 12 {
-                only_month.get_or_insert(*number);
-            }
+    for (place, kind, cells) in rows {
+        for found in kind.dates().iter().filter_map(|column| times::order_of(cell(cells, column))) {
+            match found {
+                DateOrder::DayFirst => only_day.get_or_insert(*place),
+                DateOrder::MonthFirst => only_month.get_or_insert(*place),
+            };
         }
     }
     match (only_day, only_month) {
-        (Some(day), Some(month)) => Err(Problem::invalid(
+        (Some(day), Some(month)) => Err(Problem::about(
             field,
-            format!("The date of row {day} only fits day first, that of row {month} only month first."),
+            format!("The date of {day} only fits day first, that of {month} only month first."),
         )),
         (None, Some(_)) => Ok(DateOrder::MonthFirst),
         (Some(_) | None, None) => Ok(DateOrder::DayFirst),
     }
 }
 
-/// The two numbers and the year that a date like 3/4/2026, 3.4.2026 or 3-4-2026 begins with.
-fn slashed(text: &str) -> Option<(u32, u32, i32)> {
-    let date = text.split([' ', 'T']).next()?;
-    let mut parts = date.split(['/', '.', '-']);
-    let (first, second, year) = (parts.next()?, parts.next()?, parts.next()?);
-    if parts.next().is_some() || year.len() != 4 || first.len() > 2 || second.len() > 2 {
-        return None;
-    }
-    Some((first.parse().ok()?, second.parse().ok()?, year.parse().ok()?))
-}
-
-const DATE_SAYS: &str = "A date such as 2026-03-31 or 31/03/2026 is expected.";
-
-/// A day, and what stands after it.
-fn day(text: &str, order: DateOrder) -> Option<(NaiveDate, &str)> {
-    let (date, rest) = text.split_once([' ', 'T']).unwrap_or((text, ""));
-    let day = match slashed(date) {
-        Some((first, second, year)) => {
-            let (day, month) = if order == DateOrder::DayFirst { (first, second) } else { (second, first) };
-            NaiveDate::from_ymd_opt(year, month, day)?
-        }
-        None => date.parse().ok()?,
-    };
-    Some((day, rest.trim()))
-}
-
-/// A time of day, in 24 hours or with am and pm.
-fn time(text: &str) -> Option<NaiveTime> {
-    let text = text.to_uppercase();
-    ["%H:%M", "%H:%M:%S", "%I:%M %p", "%I:%M%p"].iter().find_map(|form| NaiveTime::parse_from_str(&text, form).ok())
-}
-
-/// The moment of a local day and time.
-fn moment(day: NaiveDate, time: NaiveTime) -> Result<Moment, &'static str> {
-    format!("{day}T{time}").parse()
-}
-
-/// How a moment is read: as a beginning, or as an end.
-type Edge = fn(&str) -> Result<Moment, &'static str>;
-
-/// A moment as one column has it: RFC 3339, or a day with or without a time.
-fn moment_in(text: &str, order: DateOrder, edge: Edge) -> Result<Moment, &'static str> {
-    if let Ok(exact) = edge(text) {
-        return Ok(exact);
-    }
-    let (day, rest) = day(text, order).ok_or(DATE_SAYS)?;
-    if rest.is_empty() {
-        return edge(&day.to_string());
-    }
-    moment(day, time(rest).ok_or("A time such as 14:30 is expected.")?)
-}
-
-/// `title,start` and, if there, `description,end,location,visibility,related_unit_id`.
-fn plain_row(number: usize, cells: &Cells, order: DateOrder) -> Result<Row, Faults> {
+fn plain_row(place: Place, cells: &Cells, order: DateOrder) -> Result<Row, Faults> {
     let mut faults = Faults::default();
-    let at = |faults: &mut Faults, name: &str, edge: Edge| match cell(cells, name) {
+    let at = |faults: &mut Faults, name: &str, edge: times::Edge| match cell(cells, name) {
         "" => None,
-        text => moment_in(text, order, edge).map_err(|says| faults.add(name, says)).ok(),
+        text => times::moment_in(text, order, edge).map_err(|says| faults.add(name, says)).ok(),
     };
     let (start, end) = (at(&mut faults, "start", str::parse), at(&mut faults, "end", Moment::end));
     if cell(cells, "start").is_empty() {
@@ -196,7 +188,7 @@ fn plain_row(number: usize, cells: &Cells, order: DateOrder) -> Result<Row, Faul
     };
     checked(faults, ("title", "description", "location"), cells, |title, description, location| {
         start.map(|start| Row {
-            number,
+            place,
             title,
             start,
             end,
@@ -210,43 +202,36 @@ fn plain_row(number: usize, cells: &Cells, order: DateOrder) -> Result<Row, Faul
     })
 }
 
-/// `Event_Title,Event_Date` and, if there, the other columns of a campus calendar.
-fn rich_row(number: usize, cells: &Cells, order: DateOrder) -> Result<Row, Faults> {
-    const KEPT: [&str; 5] = ["Notify_Rule", "Channels", "Target_Audience", "Dept_Filter", "Assets_URL"];
+/// What of a campus calendar is kept beside the event.
+const KEPT: [&str; 6] = ["notify_rule", "channels", "target_audience", "dept_filter", "content_remarks", "assets_url"];
+
+fn rich_row(place: Place, cells: &Cells, order: DateOrder) -> Result<Row, Faults> {
     let mut faults = Faults::default();
     let date = match cell(cells, "event_date") {
         "" => {
             faults.add("Event_Date", "This field is required.");
             None
         }
-        text => {
-            let found = day(text, order).map(|(day, _)| day);
-            faults.unless(found.is_some(), "Event_Date", DATE_SAYS);
-            found
-        }
+        text => times::day(text, order).map_err(|says| faults.add("Event_Date", says)).ok().map(|(day, _)| day),
     };
     let begins = match cell(cells, "start_time") {
         "" => NaiveTime::from_hms_opt(8, 0, 0),
-        text => {
-            let found = time(text);
-            faults.unless(found.is_some(), "Start_Time", "A time such as 14:30 is expected.");
-            found
-        }
+        text => time(text).map_err(|says| faults.add("Start_Time", says)).ok(),
     };
     let start = date
         .zip(begins)
         .and_then(|(date, begins)| moment(date, begins).map_err(|says| faults.add("Start_Time", says)).ok());
     let audience = cell(cells, "target_audience").to_lowercase();
     let for_staff = audience.contains("staff") && !audience.contains("student") && !audience.contains("parent");
-    let kept: Map<String, Value> =
-        KEPT.iter().map(|name| ((*name).to_owned(), json!(cell(cells, &name.to_lowercase())))).collect();
+    let mut kept: Map<String, Value> = KEPT.iter().map(|name| ((*name).to_owned(), json!(cell(cells, name)))).collect();
+    kept.insert("source".to_owned(), json!(if place.sheet_row.is_some() { "csv" } else { "webhook" }));
     checked(faults, ("Event_Title", "Content_Remarks", "Location"), cells, |title, description, location| {
         start.map(|start| Row {
-            number,
+            place,
             title,
             start,
             end: None,
-            description,
+            description: topic_of(&description).unwrap_or(description),
             location: if location.eq_ignore_ascii_case("n/a") { String::new() } else { location },
             visibility: if for_staff { "staff" } else { "public" }.to_owned(),
             target_all_students: !for_staff,
@@ -254,6 +239,21 @@ fn rich_row(number: usize, cells: &Cells, order: DateOrder) -> Result<Row, Fault
             generation_meta: json!({ "csv_meta": kept }),
         })
     })
+}
+
+/// Of remarks for whoever writes the texts, such as `Tone: friendly; topic: remind students to bring a card`, the topic as a
+/// sentence: that is what people are to read. Other remarks are for people as they are.
+fn topic_of(remarks: &str) -> Option<String> {
+    let parts = remarks.split(';').map(|part| part.split_once(':').map(|(name, value)| (column(name), value.trim())));
+    let parts: Vec<(String, &str)> = parts.collect::<Option<_>>()?;
+    let part = |wanted: &str| parts.iter().find(|(name, _)| name == wanted).map(|(_, value)| *value);
+    let (Some(_), Some(topic)) = (part("tone"), part("topic").filter(|topic| !topic.is_empty())) else { return None };
+    let mut letters = topic.chars();
+    let mut sentence: String = letters.next()?.to_uppercase().chain(letters).collect();
+    if !sentence.ends_with(['.', '!', '?', '…']) {
+        sentence.push('.');
+    }
+    Some(sentence)
 }
 
 /// Looks at the texts, whatever they are called, and makes the row if nothing is wrong.
@@ -278,7 +278,7 @@ mod tests {
     use super::*;
 
     fn starts(csv: &str) -> Vec<String> {
-        of_csv("data", csv.as_bytes()).unwrap().rows.iter().map(|row| row.start.rfc3339()).collect()
+        of_file("data", csv.as_bytes()).unwrap().rows.iter().map(|row| row.start.rfc3339()).collect()
     }
 
     #[test]
@@ -289,14 +289,18 @@ mod tests {
             ["2026-03-04T21:30:00.000000Z", "2026-03-31T00:00:00.000000Z"]
         );
         assert_eq!(starts("title;start\r\na;2026-04-03T10:00:00+10:00"), ["2026-04-03T00:00:00.000000Z"]);
-        let both = of_csv("data", b"title,start\na,31/03/2026\nb,03/31/2026").unwrap_err();
-        assert!(both.detail().contains("row 1 only fits day first, that of row 2 only month first"), "{both}");
+        let both = of_file("data", b"title,start\na,31/03/2026\nb,03/31/2026").unwrap_err();
+        assert!(
+            both.detail()
+                .contains("row 2 of the sheet only fits day first, that of row 3 of the sheet only month first"),
+            "{both}"
+        );
     }
 
     #[test]
     fn quotes_marks_and_missing_fields_are_understood() {
         let sheet =
-            of_csv("data", "\u{feff}Title,START,description\r\n\"a, \"\"b\"\"\",2026-04-03\r\n,,\r\n".as_bytes());
+            of_file("data", "\u{feff}Title,START,description\r\n\"a, \"\"b\"\"\",2026-04-03\r\n,,\r\n".as_bytes());
         let sheet = sheet.unwrap();
         assert_eq!((sheet.rows[0].title.as_str(), sheet.rows[0].description.as_str()), ("a, \"b\"", ""));
         assert_eq!((sheet.rows.len(), sheet.faults.len()), (1, 0));

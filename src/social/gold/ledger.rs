@@ -33,7 +33,8 @@ impl EntryKind {
     /// All of them, as they are spelt.
     pub(in crate::social) const NAMES: &'static [&'static str] = &["AWARD", "DEDUCT", "EXPIRE", "BONUS"];
 
-    fn name(self) -> &'static str {
+    /// As it is spelt.
+    pub(in crate::social) fn name(self) -> &'static str {
         match self {
             Self::Award => "AWARD",
             Self::Deduct => "DEDUCT",
@@ -130,7 +131,7 @@ pub(in crate::social) async fn post(
 }
 
 /// Holds the accounts of these students until the transaction ends.
-pub(super) async fn hold(tx: &mut PgConnection, students: &[Id]) -> Answer<()> {
+pub(in crate::social) async fn hold(tx: &mut PgConnection, students: &[Id]) -> Answer<()> {
     grants::while_awarding(tx).await?;
     Ok(store::hold(tx, students).await?)
 }

@@ -1,8 +1,11 @@
 //! Every SQL statement of the ledger's entries.
 
+use chrono::NaiveDate;
+use chrono_tz::Tz;
 use sqlx::PgConnection;
 
 use crate::ids::Id;
+use crate::social::gold::ledger::Entry;
 use crate::users::accounts::user_brief;
 
 /// The columns of an entry.
@@ -86,6 +89,54 @@ pub(super) async fn meant(
         spelt,
         ids as &[Option<i64>],
         convenor as Option<Id>
+    )
+    .fetch_all(tx)
+    .await
+}
+
+/// An entry that is already in the ledger.
+pub(super) struct Repeated {
+    /// Which of those that were asked for is like it, from 1.
+    pub(super) nth: i64,
+    /// The day on which it was made, in this zone.
+    pub(super) day: NaiveDate,
+}
+
+/// Which of these awards are in the ledger already as this person's, of the last thirty days.
+pub(super) async fn repeated(
+    tx: &mut PgConnection,
+    by: Id,
+    entries: &[&Entry],
+    zone: Tz,
+) -> sqlx::Result<Vec<Repeated>> {
+    let students: Vec<i64> = entries.iter().map(|entry| entry.student.0).collect();
+    let amounts: Vec<i64> = entries.iter().map(|entry| entry.amount).collect();
+    let kinds: Vec<&str> = entries.iter().map(|entry| entry.kind.name()).collect();
+    let reasons: Vec<&str> = entries.iter().map(|entry| entry.reason.as_str()).collect();
+    let details: Vec<&str> = entries.iter().map(|entry| entry.details.as_str()).collect();
+    sqlx::query_as!(
+        Repeated,
+        r#"select r.nth as "nth!",
+                  (max(t.created_at) at time zone $7)::date as "day!"
+             from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[])
+                  with ordinality as r (student_id, amount, kind, reason, details, nth)
+             join gold_transactions t
+                  on t.student_id = r.student_id
+                     and t.created_at > rule_now() - interval '30 days'
+                     and t.amount = r.amount
+                     and t.transaction_type = r.kind
+                     and t.reason = r.reason
+                     and t.details = r.details
+            where t.awarded_by_id = $6
+            group by r.nth
+            order by r.nth"#,
+        &students,
+        &amounts,
+        kinds as _,
+        reasons as _,
+        details as _,
+        by as Id,
+        zone.name()
     )
     .fetch_all(tx)
     .await

@@ -79,8 +79,8 @@ async fn a_campus_calendar_becomes_events_for_whom_it_names() {
     }
     assert_eq!(fair["description"], json!("Bring friends"));
     let kept = json!({ "csv_meta": {
-        "Notify_Rule": "3 days", "Channels": "mail", "Target_Audience": "Students, Staff", "Dept_Filter": "CS",
-        "Assets_URL": "https://example.org/",
+        "notify_rule": "3 days", "channels": "mail", "target_audience": "Students, Staff", "dept_filter": "CS",
+        "content_remarks": "Bring friends", "assets_url": "https://example.org/", "source": "csv",
     } });
     assert_eq!(fair["generation_meta"], kept);
 }
@@ -111,7 +111,10 @@ async fn a_broken_row_keeps_all_out_unless_the_good_ones_are_asked_for() {
     }
     let told = refused.body["row_errors"].as_array().unwrap();
     assert_eq!(told.len(), named.len());
-    assert_eq!(told[4], json!({ "row": 3, "field": "end", "error": "The end cannot be before the start." }));
+    assert_eq!(
+        told[4],
+        json!({ "row": 3, "sheet_row": 4, "field": "end", "error": "The end cannot be before the start." })
+    );
     assert_eq!(events(&app).await, 0);
 
     let partial = import(&staff, "?partial=true", file).await;

@@ -4,6 +4,7 @@ mod attendance;
 mod calendar;
 mod event_content;
 mod event_imports;
+mod event_sheets;
 mod events;
 mod forms;
 mod library;
