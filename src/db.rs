@@ -249,8 +249,35 @@ impl Scope<'_, '_> {
 ///
 /// # Errors
 /// What `work` refuses with, or the database's failure.
-#[expect(clippy::disallowed_methods, reason = "the one place that begins transactions")]
 pub async fn write<'env, T, W>(pool: &Pool, work: W) -> Answer<T>
+where
+    W: for<'t> Fn(&'t mut PgConnection, Scope<'t, 'env>) -> InTx<'t, T> + Send + Sync,
+    T: Send,
+{
+    transact(pool, End::Commit, work).await
+}
+
+/// Runs `work` as [`write`] does, and takes back all that it has written.
+///
+/// # Errors
+/// What `work` refuses with, or the database's failure.
+pub async fn rehearse<'env, T, W>(pool: &Pool, work: W) -> Answer<T>
+where
+    W: for<'t> Fn(&'t mut PgConnection, Scope<'t, 'env>) -> InTx<'t, T> + Send + Sync,
+    T: Send,
+{
+    transact(pool, End::Rollback, work).await
+}
+
+/// How a transaction ends that nothing went wrong in.
+#[derive(Clone, Copy)]
+enum End {
+    Commit,
+    Rollback,
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that begins transactions")]
+async fn transact<'env, T, W>(pool: &Pool, end: End, work: W) -> Answer<T>
 where
     W: for<'t> Fn(&'t mut PgConnection, Scope<'t, 'env>) -> InTx<'t, T> + Send + Sync,
     T: Send,
@@ -262,7 +289,10 @@ where
         let mut tx = session.begin().await?;
         let worked = work(&mut tx, Scope::new()).await.and_then(|done| http::refuse_if_strict().map(|()| done));
         let done = match worked {
-            Ok(done) => tx.commit().await.map(|()| done).map_err(Problem::from),
+            Ok(done) => match end {
+                End::Commit => tx.commit().await.map(|()| done).map_err(Problem::from),
+                End::Rollback => tx.rollback().await.map(|()| done).map_err(Problem::from),
+            },
             Err(refused) => tx.rollback().await.map_err(Problem::from).and(Err(refused)),
         };
         // Whatever left the transaction open (a panic, a task that was ended) also left this out: see `recycle`.

@@ -82,6 +82,13 @@ impl Notes {
         self.parameters.push(parameter);
     }
 
+    /// Whether one of the parts reads this parameter of the query string.
+    pub(super) fn reads(&self, name: &str) -> bool {
+        let is =
+            |parameter: &Value, member: &str, value: &str| parameter.get(member).is_some_and(|known| known == value);
+        self.parameters.iter().any(|parameter| is(parameter, "in", "query") && is(parameter, "name", name))
+    }
+
     /// A part of the path that no extractor has spoken of.
     pub(super) fn path_parameter(&mut self, name: &str) {
         let known = |parameter: &Value| {

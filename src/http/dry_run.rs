@@ -33,7 +33,7 @@ pub struct Reason {
 /// What a request would be answered with.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Trial {
-    /// Whether it would be done.
+    /// Whether all of it would be done.
     ok: bool,
     /// The status of the answer that it would get.
     status: u16,
@@ -46,6 +46,12 @@ impl Trial {
     #[must_use]
     pub fn of(status: StatusCode, reasons: Vec<Reason>) -> Self {
         Self { ok: status.is_success(), status: status.as_u16(), reasons }
+    }
+
+    /// It would be answered with 200, and leave out what these reasons are against.
+    #[must_use]
+    pub fn of_each(reasons: Vec<Reason>) -> Self {
+        Self { ok: reasons.is_empty(), status: StatusCode::OK.as_u16(), reasons }
     }
 }
 

@@ -1,20 +1,26 @@
 //! The route table. A handler that does not say who may call it does not compile, and what it says is remembered: the
 //! authorisation matrix and the OpenAPI document are read off this table, so there is no list to forget.
 
+use axum::extract::{Request, State};
 use axum::handler::Handler;
 use axum::http::Method;
-use axum::response::IntoResponse;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use axum::{Extension, Router};
 
 use super::describe::{Answers, Describe, Notes, Schemas};
-use super::problem::{Answer, Problem};
+use super::list::query_pairs;
+use super::problem::{Answer, Faults, Problem};
 use crate::access::Access;
 use crate::app::AppState;
 
 /// What a write costs of the bucket of the person who writes, where not one token: see [`Route::counts`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cost(pub f64);
+
+/// What an endpoint says about itself.
+type Describes = fn(&mut Notes, &mut Schemas);
 
 /// One line of the table.
 pub struct Route {
@@ -28,7 +34,7 @@ pub struct Route {
     pub says: &'static str,
     /// The handler's name, such as `academic.units.list`.
     pub name: String,
-    pub(super) notes: fn(&mut Notes, &mut Schemas),
+    pub(super) notes: Describes,
     /// Statuses that none of the handler's parts knows of, each with its reason.
     pub(super) refusals: Vec<(u16, &'static str)>,
     /// What a call costs a person who changes something by it, and why, where it is not one token. Every route but those that
@@ -178,6 +184,10 @@ impl Routes {
         handler: H,
         says: &'static str,
     ) -> Self {
+        let mut endpoint = on(filter, handler);
+        if !method.is_safe() {
+            endpoint = endpoint.route_layer(from_fn_with_state(H::describe as Describes, refuse_unread_parameters));
+        }
         self.lines.push(Route {
             method,
             name: operation_name::<H>(self.base, path),
@@ -187,7 +197,7 @@ impl Routes {
             notes: H::describe,
             refusals: Vec::new(),
             counts: None,
-            handler: on(filter, handler),
+            handler: endpoint,
         });
         self
     }
@@ -202,6 +212,32 @@ impl Routes {
                 if bare.is_empty() || bare == route.path { router } else { router.route(&bare, route.handler.clone()) };
             router.route(&route.path, route.handler)
         })
+    }
+}
+
+/// A write with a parameter that it does not read is 400 and does nothing: `?dry_run=true` must never be a real run. What an
+/// endpoint reads is what its parts say in the OpenAPI document.
+async fn refuse_unread_parameters(State(describe): State<Describes>, request: Request, next: Next) -> Response {
+    if request.uri().query().is_none_or(str::is_empty) {
+        return next.run(request).await;
+    }
+    let (head, body) = request.into_parts();
+    let read = query_pairs(&head).and_then(|pairs| {
+        let (mut notes, mut faults) = (Notes::default(), Faults::default());
+        describe(&mut notes, &mut Schemas::new());
+        for (name, _) in pairs.into_iter().filter(|(name, _)| !notes.reads(name)) {
+            let says = if name == "dry_run" {
+                "This call cannot be tried out. Nothing was done; leave `dry_run` away to do it.".to_owned()
+            } else {
+                format!("This call has no parameter `{name}`. Nothing was done.")
+            };
+            faults.add(name, says);
+        }
+        faults.check()
+    });
+    match read {
+        Ok(()) => next.run(Request::from_parts(head, body)).await,
+        Err(problem) => problem.into_response(),
     }
 }
 

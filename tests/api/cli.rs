@@ -80,7 +80,7 @@ async fn add_majors(app: &TestApp) {
 }
 
 /// Everything that imports and the demo data write, but for the audit log: a digest of all rows.
-async fn everything(app: &TestApp) -> Vec<String> {
+pub(crate) async fn everything(app: &TestApp) -> Vec<String> {
     let tables = sqlx::query_scalar!(
         r#"select table_name::text as "name!"
              from information_schema.tables

@@ -30,6 +30,7 @@ mod core;
 mod days;
 mod decisions;
 mod deploy;
+mod dry_runs;
 mod enrollment;
 mod faults;
 mod files;

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::json;
 use utoipa::ToSchema;
 
 use super::steps::{Ask, Step};
 use crate::enrollment::Status;
-use crate::http::{Answer, Problem};
+use crate::http::{Answer, Problem, Reason, Trial};
 use crate::ids::Id;
 
 /// The most rows of a bulk call.
@@ -73,6 +74,18 @@ impl Report {
         let refused_count = results.iter().filter(|result| !result.ok).count();
         Self { done_count: results.len() - refused_count, refused_count, results }
     }
+}
+
+/// What a bulk call would be answered with: a reason for each row that would be refused.
+pub(super) fn trial(asks: &[(Id, Ask)], outcomes: Vec<Answer<Option<Step>>>) -> Trial {
+    let refused = asks.iter().zip(outcomes).enumerate().filter_map(|(row, ((id, _), outcome))| {
+        outcome.err().map(|problem| Reason {
+            code: "row_refused",
+            detail: problem.detail().to_owned(),
+            facts: json!({ "row": row, "id": id, "code": problem.code(), "errors": problem.errors() }),
+        })
+    });
+    Trial::of_each(refused.collect())
 }
 
 /// 400 unless there are rows, and not too many to be held at once.

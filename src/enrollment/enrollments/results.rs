@@ -7,13 +7,15 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 
 use super::handlers::Enrollment;
-use super::report::{Report, refuse_many};
+use super::report::{Report, refuse_many, trial};
 use super::steps::{Ask, By, Marks, Wanted, take};
 use crate::access::{Actor, may};
 use crate::app::AppState;
 use crate::db;
 use crate::enrollment::Status;
-use crate::http::{Answer, Changes, Done, IfMatch, Json, PathId, Posted, Problem, Resource, Shown, Sight, find};
+use crate::http::{
+    Answer, Changes, Done, DryRun, IfMatch, Json, PathId, Posted, Problem, Resource, Shown, Sight, Tried, find,
+};
 use crate::ids::Id;
 
 /// What staff and the unit's convenor write of an enrolment.
@@ -98,8 +100,9 @@ pub(super) async fn change(
 pub(super) async fn bulk_grade(
     actor: Actor<may::GradeEnrollments>,
     State(app): State<AppState>,
+    DryRun(only_asked): DryRun,
     Posted { body: Results { rows }, repeat }: Posted<Results>,
-) -> Answer<Done<Report>> {
+) -> Answer<Tried<Done<Report>>> {
     refuse_many("rows", rows.len())?;
     let ask = |row: ResultRow| {
         let ResultRow { id, status, grade, marks, reason } = row;
@@ -107,6 +110,10 @@ pub(super) async fn bulk_grade(
     };
     let asks: Vec<(Id, Ask)> = rows.into_iter().map(ask).collect();
     let (actor, asks) = (&actor, &asks);
+    if only_asked {
+        let outcomes = db::rehearse(&app.db, |tx, _| Box::pin(take(tx, By::of(actor), "update", asks))).await?;
+        return Done::with(&trial(asks, outcomes)).map(Tried::Asked);
+    }
     repeat
         .once(&app, actor.id(), |tx, _| {
             Box::pin(async move {
@@ -115,6 +122,7 @@ pub(super) async fn bulk_grade(
             })
         })
         .await
+        .map(Tried::Done)
 }
 
 /// Holds the enrolment, reads it as the caller sees it, and brings it to what `wanted` makes of it.
