@@ -65,7 +65,8 @@ pub(super) async fn with<T>(
     config.db_statement_timeout = Duration::ZERO;
     config.db_idle_tx_timeout = Duration::ZERO;
     let opened = open(&config).await?;
-    let done = work_on(&opened, &config, work).await;
+    // On the heap: beside the settings, which are large, it would be too much for a stack.
+    let done = Box::pin(work_on(&opened, &config, work)).await;
     opened.close().await?;
     done
 }

@@ -176,6 +176,8 @@ pub struct Config {
 
     /// `TIME_ZONE`: the zone of times that come without one.
     pub time_zone: Tz,
+    /// `NAME_ORDER`: which part of a full name is the family name.
+    pub name_order: NameOrder,
     /// `LOG_LEVEL`: a filter in `tracing`'s syntax, which parses.
     pub log_level: String,
     /// `LOG_FORMAT`: how log lines look.
@@ -204,6 +206,15 @@ pub enum Database {
     Embedded,
     /// On a PostgreSQL server.
     Server(Box<PgConnectOptions>),
+}
+
+/// Which part of a full name is the family name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameOrder {
+    /// The first word, as in Nguyễn Văn An.
+    FamilyFirst,
+    /// The last word, as in Hana Nakamura.
+    GivenFirst,
 }
 
 /// Who may create an account.
@@ -495,6 +506,11 @@ impl Config {
                 "TIME_ZONE",
                 Tz::Asia__Ho_Chi_Minh,
                 "is no time zone of the tz database; write it as Region/City, such as Asia/Ho_Chi_Minh",
+            ),
+            name_order: read.choice(
+                "NAME_ORDER",
+                NameOrder::FamilyFirst,
+                &[("family_first", NameOrder::FamilyFirst), ("given_first", NameOrder::GivenFirst)],
             ),
             log_level: read.log_level(),
             log_format: read.choice(

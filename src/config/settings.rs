@@ -75,6 +75,11 @@ pub const SETTINGS: &[Setting] = &[
         "Gold that was not spent within so many days of being earned expires; 0 is never.",
     ),
     setting("TIME_ZONE", "Asia/Ho_Chi_Minh", "The zone of times that come without one."),
+    setting(
+        "NAME_ORDER",
+        "family_first",
+        "Which part of a full name in an imported file is the family name: `family_first` or `given_first`.",
+    ),
     secret(
         "DATABASE_URL",
         "dev: a PostgreSQL of its own; prod: this or POSTGRES_HOST needed",

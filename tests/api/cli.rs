@@ -280,7 +280,7 @@ async fn what_a_later_file_says_is_updated_and_what_it_leaves_out_stays() {
     let hash = sqlx::query!("update users set password_hash = 'changed' where username = 's100000002'");
     hash.execute(&app.db).await.unwrap();
     let mut students = fixtures::students_file(3, 10);
-    students[1]["full_name"] = json!("Liam Byrne");
+    students[1]["full_name"] = json!("Byrne Liam");
     students[1]["enrollments"][2]["status"] = json!("ENROLLED");
     students[0]["enrollments"].as_array_mut().unwrap().clear();
     let said = import(&app, "students", "students.json", &students).await.good();
@@ -314,6 +314,127 @@ async fn a_file_from_standard_input_with_unknown_members_is_tried_without_a_trac
     }
     let says = swincms(&app, &["import", "students", "/nowhere/students.json"]).await.bad();
     assert!(says.contains("cannot read /nowhere/students.json"), "{says}");
+}
+
+/// One student of a file.
+fn one_student(more: &Value) -> Value {
+    let mut row =
+        json!({ "username": "an", "email": "an@swin.edu.au", "password": fixtures::PASSWORD, "enrollments": [] });
+    row.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    json!([row])
+}
+
+#[tokio::test]
+async fn the_family_name_is_where_the_setting_says_or_where_the_file_does() {
+    for (order, row, names) in [
+        ("", json!({ "full_name": "  Nguyễn  Văn\u{a0}An " }), ("Văn An", "Nguyễn")),
+        ("family_first", json!({ "full_name": "Trần An" }), ("An", "Trần")),
+        ("given_first", json!({ "full_name": "Hana Maria Nakamura" }), ("Hana Maria", "Nakamura")),
+        ("family_first", json!({ "full_name": "Plato" }), ("Plato", "")),
+        ("given_first", json!({ "full_name": "Plato" }), ("Plato", "")),
+        ("given_first", json!({ "first_name": "Văn An", "last_name": "Nguyễn Phúc" }), ("Văn An", "Nguyễn Phúc")),
+        (
+            "",
+            json!({ "full_name": "Văn An Nguyễn", "first_name": "Văn An", "last_name": "Nguyễn" }),
+            ("Văn An", "Nguyễn"),
+        ),
+    ] {
+        let app = TestApp::start().await;
+        let file = one_student(&row).to_string();
+        swincms_with(&app, &["import", "students", "-"], &[("NAME_ORDER", order)], &file).await.good();
+        let made = sqlx::query!("select first_name, last_name from users where username = 'an'");
+        let made = made.fetch_one(&app.db).await.unwrap();
+        assert_eq!((&*made.first_name, &*made.last_name), names, "{order}: {row}");
+    }
+    let app = TestApp::start().await;
+    for (row, says) in [
+        (
+            json!({ "full_name": "Trần An", "last_name": "Nguyễn", "first_name": "An" }),
+            "full_name: This is not the name",
+        ),
+        (json!({ "last_name": "Nguyễn" }), "first_name: This field is required"),
+        (json!({ "full_name": " " }), "full_name: This field is required"),
+    ] {
+        let said = import(&app, "students", "students.json", &one_student(&row)).await.bad();
+        assert!(said.contains(says), "{said}");
+    }
+    let said = swincms_with(&app, &["import", "students", "-"], &[("NAME_ORDER", "western")], "[]").await.bad();
+    assert!(said.contains("NAME_ORDER"), "{said}");
+}
+
+#[tokio::test]
+async fn student_numbers_and_birth_dates_come_with_the_file_and_stay_when_it_says_nothing() {
+    let app = TestApp::start().await;
+    let stored = async || {
+        let sql = sqlx::query!(
+            r#"select p.student_id, u.date_of_birth::text as born
+                 from users u
+                 join student_profiles p on p.user_id = u.id
+                where u.username = 'an'"#
+        );
+        let row = sql.fetch_one(&app.db).await.unwrap();
+        (row.student_id, row.born.unwrap_or_default())
+    };
+    let row = |number: &str, born: &str| {
+        one_student(&json!({ "full_name": "Nguyễn An", "student_id": number, "date_of_birth": born }))
+    };
+    import(&app, "students", "students.json", &row(" 0104567 ", "2006-05-17")).await.good();
+    assert_eq!(stored().await, ("0104567".to_owned(), "2006-05-17".to_owned()));
+    for same in [row("", ""), row("0104567", "2006-05-17"), one_student(&json!({ "full_name": "Nguyễn An" }))] {
+        let said = import(&app, "students", "students.json", &same).await.good();
+        assert!(said.contains("students: 0 created, 0 updated, 1 unchanged\n"), "{said}");
+    }
+    for (number, born) in [("0104568", "2006-05-17"), ("0104568", "2006-05-18")] {
+        let said = import(&app, "students", "students.json", &row(number, born)).await.good();
+        assert!(said.contains("students: 0 created, 1 updated, 0 unchanged\n"), "{said}");
+        assert_eq!(stored().await, (number.to_owned(), born.to_owned()));
+    }
+    let other = app.student().await;
+    let taken = sqlx::query_scalar!("select student_id from student_profiles where user_id = $1", other.id.0);
+    let taken = taken.fetch_one(&app.db).await.unwrap();
+    let mut twice = row("77", "2006-05-17");
+    let mut second = twice[0].clone();
+    (second["email"], second["username"]) = (json!("bo@swin.edu.au"), json!("bo"));
+    twice.as_array_mut().unwrap().push(second);
+    for (file, says) in [
+        (row(&taken, ""), "student_id: Another student has this number."),
+        (row("", "2026-03-02"), "date_of_birth: A day between 1900 and today is expected."),
+        (row("", "1899-12-31"), "date_of_birth: A day between 1900 and today is expected."),
+        (row("", "17/5/06"), "date_of_birth: A date such as 2026-06-20 is expected."),
+        (row(&"7".repeat(33), ""), "student_id: Ensure this field has no more than 32 characters"),
+        (twice, "student_id: 77 stands in row 1 already."),
+    ] {
+        let said = import(&app, "students", "students.json", &file).await.bad();
+        assert!(said.contains(says), "{says}: {said}");
+    }
+    app.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_file_is_read_as_programs_save_it_or_refused_with_what_to_do() {
+    let app = TestApp::start().await;
+    let text = one_student(&json!({ "full_name": "Nguyễn Văn An" })).to_string();
+    let units: Vec<u16> = format!("\u{feff}{text}").encode_utf16().collect();
+    let files: [Vec<u8>; 3] = [
+        format!("\u{feff}{text}").into(),
+        units.iter().flat_map(|unit| unit.to_le_bytes()).collect(),
+        units.iter().flat_map(|unit| unit.to_be_bytes()).collect(),
+    ];
+    tokio::fs::create_dir_all(app.folder()).await.unwrap();
+    let path = app.folder().join("students.json");
+    for file in files {
+        tokio::fs::write(&path, file).await.unwrap();
+        let said = swincms(&app, &["import", "students", path.to_str().unwrap(), "--dry-run"]).await.good();
+        assert!(said.contains("students: 1 created"), "{said}");
+    }
+    for (file, says) in [
+        (b"[{\"full_name\": \"Jos\xe9\"}]".to_vec(), "older encoding of Windows"),
+        (units.iter().skip(1).flat_map(|unit| unit.to_le_bytes()).collect(), "without a byte order mark"),
+    ] {
+        tokio::fs::write(&path, file).await.unwrap();
+        let said = swincms(&app, &["import", "students", path.to_str().unwrap()]).await.bad();
+        assert!(said.contains(says) && said.contains("in UTF-8; nothing was written"), "{said}");
+    }
 }
 
 #[tokio::test]

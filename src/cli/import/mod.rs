@@ -66,10 +66,13 @@ const STUDENTS_HELP: &str = r#"Example:
   swincms import students students.json
 
 The file is an array of
-  {"full_name": "Hana Nakamura", "username": "s100000001", "email": "s100000001@swin.edu.au", "password": "…",
-   "major": "BA-CS",
+  {"full_name": "Nguyễn Văn An", "username": "s100000001", "email": "s100000001@swin.edu.au", "password": "…",
+   "student_id": "S-104567", "date_of_birth": "2006-05-17", "major": "BA-CS",
    "enrollments": [{"unit": "COS10009", "year": 2025, "semester": "S1", "status": "COMPLETED", "grade": "HD",
                     "marks": "91.00", "completion_date": "2025-06-20"}]}
+
+The first word of a full name is the family name, or with NAME_ORDER=given_first the last one; a file that knows better
+gives `first_name` and `last_name`. Without `student_id` a new student gets a number of the server's.
 
 Students are known by email. `major` is the code or the name of a course. An account that is there keeps its password
 and its other enrolments. Enrolments are taken as decided: windows, prerequisites and courses are not asked again, but
@@ -86,11 +89,11 @@ pub(super) async fn run(what: What, config: Config) -> anyhow::Result<()> {
     };
     let (dry_run, quiet) = (options.dry_run, options.quiet);
     let file = File::read(&options.file).await?;
-    let zone = config.time_zone;
+    let (zone, name_order) = (config.time_zone, config.name_order);
     let progress = Progress::new();
     let report = database::with(config, async |pool| match &what {
         What::Units(_) => units::import(pool, &file, zone, &progress, dry_run).await,
-        What::Students(_) => students::import(pool, &file, zone, &progress, dry_run).await,
+        What::Students(_) => students::import(pool, &file, (zone, name_order), &progress, dry_run).await,
     });
     let report = report.await?;
     let took = progress.end();

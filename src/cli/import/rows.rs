@@ -15,6 +15,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::report::{Faults, Place};
+use crate::http::sheet::text_of;
 use crate::ids::LOCAL_ZONE;
 
 /// A file that was read to its end.
@@ -71,9 +72,10 @@ impl File {
     where
         T: DeserializeOwned,
     {
-        // Spreadsheet programs put a byte order mark in front.
-        let bytes = self.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.bytes);
-        let raw: Vec<&RawValue> = serde_json::from_slice(bytes)
+        let text = text_of(&self.bytes).map_err(|no_text| {
+            anyhow::anyhow!("{}: {no_text} Save it as JSON in UTF-8; nothing was written", self.name)
+        })?;
+        let raw: Vec<&RawValue> = serde_json::from_str(&text)
             .with_context(|| format!("{} is not a JSON array of objects; nothing was written", self.name))?;
         let mut found = Rows {
             read: Vec::with_capacity(raw.len()),

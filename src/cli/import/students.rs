@@ -10,6 +10,7 @@
 
 use std::collections::HashMap;
 
+use chrono::{Datelike as _, NaiveDate};
 use chrono_tz::Tz;
 use lettre::Address;
 use serde::Deserialize;
@@ -17,10 +18,11 @@ use sqlx::PgConnection;
 
 use super::enrollments::{self, Enrollment, EnrollmentRow, Records, Seats, Studies};
 use super::report::{Change, Faults, Line, Place, Progress, Report};
-use super::rows::{File, Row, given};
+use super::rows::{File, Row, day, given};
 use super::{store, warn_of_ignored};
 use crate::access::passwords;
 use crate::cli::{audit, hashing};
+use crate::config::NameOrder;
 use crate::db::{self, Pool};
 use crate::http::{self, Answer, Problem};
 use crate::users::names;
@@ -30,9 +32,15 @@ use crate::users::names;
 #[serde(default)]
 struct StudentRow {
     full_name: Option<String>,
+    first_name: Option<String>,
+    last_name: Option<String>,
     username: Option<String>,
     email: Option<String>,
     password: Option<String>,
+    /// The number on the student card.
+    student_id: Option<String>,
+    #[serde(deserialize_with = "day")]
+    date_of_birth: Option<NaiveDate>,
     major: Option<String>,
     enrollments: Option<Vec<EnrollmentRow>>,
 }
@@ -42,8 +50,10 @@ struct Student<'r> {
     place: &'r Place,
     email: &'r str,
     username: &'r str,
-    first_name: &'r str,
-    last_name: &'r str,
+    first_name: String,
+    last_name: String,
+    number: Option<&'r str>,
+    date_of_birth: Option<NaiveDate>,
     password: Option<&'r str>,
     major: Option<&'r str>,
     enrollments: Vec<Enrollment>,
@@ -56,18 +66,18 @@ struct Student<'r> {
 pub(super) async fn import(
     pool: &Pool,
     file: &File,
-    zone: Tz,
+    (zone, name_order): (Tz, NameOrder),
     progress: &Progress,
     dry_run: bool,
 ) -> anyhow::Result<Report> {
     let mut faults = Faults::default();
     let found = file.rows::<StudentRow>(&["username", "email"], zone, &mut faults)?;
     warn_of_ignored(&found.ignored);
-    let students = checked(&found.read, &mut faults);
+    let students = checked(&found.read, name_order, &mut faults);
 
     progress.begin("checking", students.len());
     let mut conn = pool.acquire().await?;
-    let known = Known::look_up(&mut conn, &students).await?;
+    let known = Known::look_up(&mut conn, &students, zone).await?;
     drop(conn);
     let plan = Plan::of(&students, &known, &mut faults);
     let new: Vec<&Student> = plan.new.iter().map(|(student, _)| *student).collect();
@@ -86,7 +96,7 @@ pub(super) async fn import(
     let done = db::write(pool, |tx, _| {
         Box::pin(async move {
             hold(tx, students).await?;
-            let known = Known::look_up(tx, students).await?;
+            let known = Known::look_up(tx, students, zone).await?;
             let mut faults = Faults::default();
             let plan = Plan::of(students, &known, &mut faults);
             if !faults.is_empty() {
@@ -102,9 +112,10 @@ pub(super) async fn import(
 }
 
 /// The rows whose own fields are in order; all others are faults.
-fn checked<'r>(rows: &'r [Row<StudentRow>], faults: &mut Faults) -> Vec<Student<'r>> {
+fn checked<'r>(rows: &'r [Row<StudentRow>], order: NameOrder, faults: &mut Faults) -> Vec<Student<'r>> {
     let mut emails: HashMap<String, usize> = HashMap::new();
     let mut usernames: HashMap<String, usize> = HashMap::new();
+    let mut numbers: HashMap<String, usize> = HashMap::new();
     let mut students = Vec::with_capacity(rows.len());
     for Row { place, value: row } in rows {
         let mut found = http::Faults::default();
@@ -116,14 +127,14 @@ fn checked<'r>(rows: &'r [Row<StudentRow>], faults: &mut Faults) -> Vec<Student<
         let plain = username.chars().all(|c| c.is_alphanumeric() || "@.+-_".contains(c));
         found.unless(plain, "username", "Only letters, digits and @ . + - _ are allowed.");
         names::check(&mut found, email, username);
-        let full_name = given(row.full_name.as_deref()).unwrap_or_default();
-        // The last word is the family name; a single word is a first name.
-        let (first_name, last_name) = full_name.rsplit_once(char::is_whitespace).unwrap_or((full_name, ""));
-        let first_name = first_name.trim_end();
-        found.unless(!full_name.is_empty(), "full_name", "This field is required and may not be blank.");
-        found.text("full_name", first_name, 150);
-        found.text("full_name", last_name, 150);
-        for (field, value, seen) in [("email", email, &mut emails), ("username", username, &mut usernames)] {
+        let (first_name, last_name) = names_of(row, order, &mut found);
+        let number = given(row.student_id.as_deref());
+        found.text("student_id", number.unwrap_or_default(), 32);
+        for (field, value, seen) in [
+            ("email", email, &mut emails),
+            ("username", username, &mut usernames),
+            ("student_id", number.unwrap_or_default(), &mut numbers),
+        ] {
             let first = *seen.entry(value.to_lowercase()).or_insert(place.number);
             if first != place.number && !value.is_empty() {
                 found.add(field, format!("{value} stands in row {first} already."));
@@ -137,12 +148,39 @@ fn checked<'r>(rows: &'r [Row<StudentRow>], faults: &mut Faults) -> Vec<Student<
             username,
             first_name,
             last_name,
+            number,
+            date_of_birth: row.date_of_birth,
             password: row.password.as_deref().filter(|password| !password.is_empty()),
             major: given(row.major.as_deref()),
             enrollments,
         });
     }
     students
+}
+
+/// The names of a row: as they stand there, or from the full name. A single word is a first name.
+fn names_of(row: &StudentRow, order: NameOrder, faults: &mut http::Faults) -> (String, String) {
+    let words = |text: Option<&String>| -> Vec<String> {
+        text.map(String::as_str).unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+    };
+    let (first, last, mut full) =
+        (words(row.first_name.as_ref()), words(row.last_name.as_ref()), words(row.full_name.as_ref()));
+    let (field, first, last) = if first.is_empty() && last.is_empty() {
+        let family = match order {
+            NameOrder::FamilyFirst if full.len() > 1 => vec![full.remove(0)],
+            NameOrder::GivenFirst if full.len() > 1 => full.pop().into_iter().collect(),
+            NameOrder::FamilyFirst | NameOrder::GivenFirst => Vec::new(),
+        };
+        (("full_name", "full_name"), full, family)
+    } else {
+        let agrees = full.is_empty() || full == [&*first, &*last].concat() || full == [&*last, &*first].concat();
+        faults.unless(agrees, "full_name", "This is not the name that first_name and last_name say.");
+        (("first_name", "last_name"), first, last)
+    };
+    let (first, last) = (first.join(" "), last.join(" "));
+    faults.name(field.0, &first, 150);
+    faults.text(field.1, &last, 150);
+    (first, last)
 }
 
 /// Adds every reason against the passwords of accounts that are to be made.
@@ -158,8 +196,8 @@ async fn refuse_weak_passwords(new: &[&Student<'_>], progress: &Progress, faults
             about: [
                 ("email address", student.email.to_owned()),
                 ("username", student.username.to_owned()),
-                ("first name", student.first_name.to_owned()),
-                ("last name", student.last_name.to_owned()),
+                ("first name", student.first_name.clone()),
+                ("last name", student.last_name.clone()),
             ],
         })
         .collect();
@@ -185,15 +223,20 @@ async fn refuse_weak_passwords(new: &[&Student<'_>], progress: &Progress, faults
 struct Known {
     by_email: HashMap<String, store::accounts::Known>,
     by_username: HashMap<String, String>,
+    by_number: HashMap<String, String>,
+    today: NaiveDate,
     courses: Vec<store::accounts::Course>,
     records: Records,
 }
 
 impl Known {
-    async fn look_up(conn: &mut PgConnection, students: &[Student<'_>]) -> sqlx::Result<Self> {
+    async fn look_up(conn: &mut PgConnection, students: &[Student<'_>], zone: Tz) -> sqlx::Result<Self> {
         let emails: Vec<&str> = students.iter().map(|student| student.email).collect();
         let usernames: Vec<&str> = students.iter().map(|student| student.username).collect();
         let accounts = store::accounts::named(&mut *conn, &emails, &usernames).await?;
+        let numbers: Vec<&str> = students.iter().filter_map(|student| student.number).collect();
+        let numbered = store::accounts::numbered(&mut *conn, &numbers).await?;
+        let today = store::accounts::today(&mut *conn, zone).await?;
         let courses = store::accounts::courses(&mut *conn).await?;
         let wanted = enrollments::named(students.iter().flat_map(|student| &student.enrollments));
         let classes = store::enrollments::places(&mut *conn, &wanted).await?;
@@ -203,6 +246,8 @@ impl Known {
         let names = accounts.iter().map(|account| (account.username.to_lowercase(), account.email.to_lowercase()));
         Ok(Self {
             by_username: names.collect(),
+            by_number: numbered.into_iter().map(|(number, email)| (number, email.to_lowercase())).collect(),
+            today,
             by_email: accounts.into_iter().map(|account| (account.email.to_lowercase(), account)).collect(),
             courses,
             records: Records::new(classes, enrollments, pairs),
@@ -266,6 +311,13 @@ impl<'p> Plan<'p> {
             if owner.is_some_and(|owner| *owner != student.email.to_lowercase()) {
                 faults.add(place, "username", "Another account has this user name.");
             }
+            let owner = student.number.and_then(|number| known.by_number.get(number));
+            if owner.is_some_and(|owner| *owner != student.email.to_lowercase()) {
+                faults.add(place, "student_id", "Another student has this number.");
+            }
+            if student.date_of_birth.is_some_and(|day| day >= known.today || day.year() < 1900) {
+                faults.add(place, "date_of_birth", "A day between 1900 and today is expected.");
+            }
             let course = student
                 .major
                 .and_then(|major| known.course(major).map_err(|says| faults.add(place, "major", says)).ok());
@@ -290,12 +342,20 @@ impl<'p> Plan<'p> {
             return Change::Created;
         };
         let course_id = course.or(now.course_id);
-        let wanted = (student.username, student.first_name, student.last_name, course_id);
-        if wanted == (&*now.username, &*now.first_name, &*now.last_name, now.course_id) {
+        let date_of_birth = student.date_of_birth.or(now.date_of_birth);
+        let wanted = store::accounts::Changed {
+            id: now.id,
+            username: student.username,
+            first_name: &student.first_name,
+            last_name: &student.last_name,
+            date_of_birth,
+            course_id,
+            student_number: student.number,
+        };
+        if wanted.is(now) {
             return Change::Unchanged;
         }
-        let (username, first_name, last_name) = (student.username, student.first_name, student.last_name);
-        self.changed.push(store::accounts::Changed { id: now.id, username, first_name, last_name, course_id });
+        self.changed.push(wanted);
         Change::Updated
     }
 
@@ -327,12 +387,14 @@ impl<'p> Plan<'p> {
                 email: student.email,
                 username: student.username,
                 password_hash: hash_of(student)?,
-                first_name: student.first_name,
-                last_name: student.last_name,
+                first_name: &student.first_name,
+                last_name: &student.last_name,
                 user_type: "student",
                 department: "",
                 position: "",
+                date_of_birth: student.date_of_birth,
                 course_id: *course_id,
+                student_number: student.number,
             })
         });
         let made = store::accounts::add(tx, &accounts.collect::<Answer<Vec<_>>>()?, progress).await?;

@@ -241,6 +241,8 @@ async fn write(
         department: &person.department,
         position: &person.position,
         course_id: person.course.as_deref().and_then(|code| course_ids.get(code)).copied(),
+        student_number: None,
+        date_of_birth: None,
     });
     progress.begin("accounts", missing.len());
     let ids = accounts::add(tx, &new.collect::<Vec<_>>(), progress).await?;

@@ -296,17 +296,23 @@ fn cells_of(names: &[String], record: &Record<'_>) -> Cells {
 
 /// The column whose cell has lines that are rows of this shape: what a quote that is closed far too late leaves behind.
 fn swallows_rows<'n>(record: &Record<'_>, names: &'n [String], shape: &Shape, like: &Records<'_>) -> Option<&'n str> {
+    // So many lines of a cell are looked at.
+    const LINES: usize = 1000;
+    let place = |wanted: &str| names.iter().position(|name| *name == wanted.to_lowercase());
+    let (telling, is_like_it) = shape.telling;
     let is_row = |line: &str| {
         let Some(Ok(record)) = like.over(line).next() else { return false };
-        if record.width > names.len() {
-            return false;
-        }
-        let cells = cells_of(names, &record);
-        let (telling, is_like_it) = shape.telling;
-        let needed = shape.needed.iter().all(|name| !cell(&cells, &name.to_lowercase()).is_empty());
-        needed && is_like_it(cell(&cells, telling))
+        let in_column = |wanted: &str| {
+            place(wanted)
+                .and_then(|place| record.cells.get(place))
+                .map(|cell| cell.trim())
+                .filter(|cell| !cell.is_empty())
+        };
+        record.width <= names.len()
+            && shape.needed.iter().all(|name| in_column(name).is_some())
+            && in_column(telling).is_some_and(is_like_it)
     };
-    let swallows = |text: &Cow<'_, str>| text.contains(['\n', '\r']) && text.lines().skip(1).any(is_row);
+    let swallows = |text: &Cow<'_, str>| text.contains(['\n', '\r']) && text.lines().skip(1).take(LINES).any(is_row);
     record.cells.iter().zip(names).find_map(|(cell, name)| swallows(cell).then_some(name.as_str()))
 }
 

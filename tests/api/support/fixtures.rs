@@ -80,7 +80,7 @@ fn student(index: usize, units_available: usize) -> Value {
     let login = format!("s{}", 100_000_001 + index);
     let (code, name) = pick(&MAJORS, index / 2);
     json!({
-        "full_name": format!("{} {}", pick(&FIRST_NAMES, index), pick(&LAST_NAMES, index)),
+        "full_name": format!("{} {}", pick(&LAST_NAMES, index), pick(&FIRST_NAMES, index)),
         "username": login,
         "email": format!("{login}@swin.edu.au"),
         "password": PASSWORD,

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use chrono::NaiveDate;
+use chrono_tz::Tz;
 use sqlx::{PgConnection, PgExecutor};
 
 use super::{CHUNK, column};
@@ -17,7 +19,10 @@ pub(crate) struct Known {
     pub(crate) first_name: String,
     pub(crate) last_name: String,
     pub(crate) user_type: String,
+    pub(crate) date_of_birth: Option<NaiveDate>,
     pub(crate) course_id: Option<i64>,
+    /// The number on the student card.
+    pub(crate) student_number: Option<String>,
 }
 
 /// An account that is to be made.
@@ -30,8 +35,11 @@ pub(crate) struct New<'a> {
     pub(crate) user_type: &'a str,
     pub(crate) department: &'a str,
     pub(crate) position: &'a str,
+    pub(crate) date_of_birth: Option<NaiveDate>,
     /// Of students only.
     pub(crate) course_id: Option<i64>,
+    /// The number on the student card; made from the id when there is none.
+    pub(crate) student_number: Option<&'a str>,
 }
 
 /// How a student's account is to be.
@@ -40,7 +48,21 @@ pub(crate) struct Changed<'a> {
     pub(crate) username: &'a str,
     pub(crate) first_name: &'a str,
     pub(crate) last_name: &'a str,
+    pub(crate) date_of_birth: Option<NaiveDate>,
     pub(crate) course_id: Option<i64>,
+    /// As it is when there is none.
+    pub(crate) student_number: Option<&'a str>,
+}
+
+impl Changed<'_> {
+    /// Whether the account is so already.
+    pub(crate) fn is(&self, now: &Known) -> bool {
+        let same_number = self.student_number.is_none_or(|number| now.student_number.as_deref() == Some(number));
+        let person = (self.username, self.first_name, self.last_name, self.date_of_birth);
+        same_number
+            && person == (&*now.username, &*now.first_name, &*now.last_name, now.date_of_birth)
+            && self.course_id == now.course_id
+    }
 }
 
 /// A programme of study.
@@ -59,7 +81,8 @@ pub(crate) async fn named(db: impl PgExecutor<'_>, emails: &[&str], usernames: &
                union
                select id from users where lower(username) in (select lower(u) from unnest($2::text[]) as w (u))
            )
-           select u.id, u.email, u.username, u.first_name, u.last_name, u.user_type, p.course_id as "course_id?"
+           select u.id, u.email, u.username, u.first_name, u.last_name, u.user_type, u.date_of_birth,
+                  p.course_id as "course_id?", p.student_id as "student_number?"
              from found
              join users u on u.id = found.id
              left join student_profiles p on p.user_id = u.id and p.deleted_at is null
@@ -84,6 +107,24 @@ pub(crate) async fn hold(tx: &mut PgConnection, emails: &[&str]) -> sqlx::Result
     .fetch_all(tx)
     .await?;
     Ok(())
+}
+
+/// Whose these student numbers are: the number and the address.
+pub(crate) async fn numbered(db: impl PgExecutor<'_>, numbers: &[&str]) -> sqlx::Result<Vec<(String, String)>> {
+    let found = sqlx::query!(
+        "select p.student_id, u.email
+           from student_profiles p
+           join users u on u.id = p.user_id
+          where p.student_id = any($1)
+            and p.deleted_at is null",
+        numbers as _
+    );
+    Ok(found.fetch_all(db).await?.into_iter().map(|found| (found.student_id, found.email)).collect())
+}
+
+/// The day in this zone.
+pub(crate) async fn today(db: impl PgExecutor<'_>, zone: Tz) -> sqlx::Result<NaiveDate> {
+    sqlx::query_scalar!(r#"select (rule_now() at time zone $1)::date as "today!""#, zone.name()).fetch_one(db).await
 }
 
 /// All live courses.
@@ -125,20 +166,23 @@ pub(crate) async fn add(
             "with wanted as (
                 select *
                   from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                              $8::text[], $9::bigint[], $10::text[])
+                              $8::text[], $9::bigint[], $10::text[], $11::text[], $12::date[])
                        as w (email, username, password_hash, first_name, last_name, user_type, department, position,
-                             course_id, username_key)
+                             course_id, username_key, student_number, date_of_birth)
              ),
              account as (
                 insert into users (email, username, password_hash, first_name, last_name, user_type, department, position,
-                                   username_key)
-                select email, username, password_hash, first_name, last_name, user_type, department, position, username_key
+                                   username_key, date_of_birth)
+                select email, username, password_hash, first_name, last_name, user_type, department, position, username_key,
+                       date_of_birth
                   from wanted
                 returning id, email, user_type
              ),
              profile as (
                 insert into student_profiles (user_id, student_id, course_id)
-                select a.id, 'S-' || lpad(a.id::text, greatest(8, length(a.id::text)), '0'), w.course_id
+                select a.id,
+                       coalesce(w.student_number, 'S-' || lpad(a.id::text, greatest(8, length(a.id::text)), '0')),
+                       w.course_id
                   from account a
                   join wanted w on w.email = a.email
                  where a.user_type = 'student'
@@ -159,7 +203,9 @@ pub(crate) async fn add(
             column(accounts, |account| account.department) as _,
             column(accounts, |account| account.position) as _,
             column(accounts, |account| account.course_id) as _,
-            column(accounts, |account| names::look(account.username)) as _
+            column(accounts, |account| names::look(account.username)) as _,
+            column(accounts, |account| account.student_number) as _,
+            column(accounts, |account| account.date_of_birth) as _
         )
         .fetch_all(&mut *tx)
         .await?;
@@ -179,31 +225,37 @@ pub(crate) async fn change(tx: &mut PgConnection, accounts: &[Changed<'_>], prog
                     username_key = w.username_key,
                     first_name = w.first_name,
                     last_name = w.last_name,
+                    date_of_birth = w.date_of_birth,
                     updated_at = rule_now(),
                     updated_by = null
-               from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[])
-                    as w (id, username, first_name, last_name, username_key)
+               from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::date[])
+                    as w (id, username, first_name, last_name, username_key, date_of_birth)
               where u.id = w.id
-                and (u.username, u.first_name, u.last_name) <> (w.username, w.first_name, w.last_name)",
+                and (u.username, u.first_name, u.last_name, u.date_of_birth)
+                    is distinct from (w.username, w.first_name, w.last_name, w.date_of_birth)",
             &ids as _,
             column(accounts, |account| account.username) as _,
             column(accounts, |account| account.first_name) as _,
             column(accounts, |account| account.last_name) as _,
-            column(accounts, |account| names::look(account.username)) as _
+            column(accounts, |account| names::look(account.username)) as _,
+            column(accounts, |account| account.date_of_birth) as _
         )
         .execute(&mut *tx)
         .await?;
         sqlx::query!(
             "update student_profiles p
                 set course_id = w.course_id,
+                    student_id = coalesce(w.student_number, p.student_id),
                     updated_at = rule_now(),
                     updated_by = null
-               from unnest($1::bigint[], $2::bigint[]) as w (user_id, course_id)
+               from unnest($1::bigint[], $2::bigint[], $3::text[]) as w (user_id, course_id, student_number)
               where p.user_id = w.user_id
                 and p.deleted_at is null
-                and p.course_id is distinct from w.course_id",
+                and (p.course_id is distinct from w.course_id
+                     or p.student_id <> w.student_number)",
             &ids as _,
-            column(accounts, |account| account.course_id) as _
+            column(accounts, |account| account.course_id) as _,
+            column(accounts, |account| account.student_number) as _
         )
         .execute(&mut *tx)
         .await?;
