@@ -221,6 +221,8 @@ pub fn session(config: &Config, options: PgConnectOptions) -> PgConnectOptions {
     let options = options.log_slow_statements(log::LevelFilter::Warn, config.slow_statement);
     options.application_name("swincms").statement_cache_capacity(256).options([
         ("timezone", "UTC".to_owned()),
+        // Whose day it is, for `local_day()`.
+        ("swincms.time_zone", config.time_zone.name().to_owned()),
         ("statement_timeout", milliseconds(config.db_statement_timeout)),
         ("idle_in_transaction_session_timeout", milliseconds(config.db_idle_tx_timeout)),
         // The planner thinks statements with many subqueries dear, and compiling them takes longer than they do.

@@ -29,7 +29,7 @@ use crate::access::{Permission, Reach, Viewer};
 use crate::http::Routes;
 use crate::users::guardians;
 
-pub(crate) use enrollments::announce;
+pub(crate) use enrollments::{announce, end_requests};
 pub use status::Status;
 
 /// The endpoints of this domain.

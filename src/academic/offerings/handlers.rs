@@ -254,6 +254,12 @@ fn check_seats(standing: &Standing, fields: &OfferingFields, before: &OfferingFi
         let says = "Students are enrolled in this offering; it cannot become one of another unit.";
         return Err(Problem::conflict("offering_has_students", says).on("unit", says));
     }
+    // Results carry the year and semester, and classes have their days in it.
+    let moved = [("year", fields.year != before.year), ("semester", fields.semester != before.semester)];
+    if let (true, Some((field, _))) = (standing.is_used, moved.into_iter().find(|(_, differs)| *differs)) {
+        let says = "This offering has enrolments or classes; it stays in its year and semester. Make another offering instead.";
+        return Err(Problem::conflict("offering_has_students", says).on(field, says));
+    }
     Ok(())
 }
 

@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::report::{Report, refuse_many};
-use super::steps::{Ask, By, take};
+use super::steps::{Approval, Ask, By, take};
 use crate::access::throttle::{self, Bucket};
 use crate::access::{Actor, Need, may};
 use crate::app::AppState;
-use crate::http::{Answer, Bare, Done, Optional, PathId, Posted, Problem, Repeat};
+use crate::http::{Answer, Done, Optional, PathId, Posted, Problem, Repeat};
 use crate::ids::Id;
 
 /// What became of an enrolment.
@@ -17,6 +17,27 @@ use crate::ids::Id;
 pub(super) struct Outcome {
     /// `withdrawn`, `approved` or `rejected`.
     status: &'static str,
+}
+
+/// Why a seat is given back.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default)]
+pub(super) struct Leaving {
+    /// Kept in the history, and told to the student; at most 2,000 characters.
+    reason: String,
+    /// The same, as with a rejection.
+    notes: String,
+}
+
+/// A word about an approval.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default)]
+pub(super) struct Granting {
+    /// Kept with the decision, and told to the student; at most 2,000 characters.
+    notes: String,
+    /// Staff may approve against the rules of enrolling, and say why in `notes`.
+    #[serde(rename = "override")]
+    overrides: bool,
 }
 
 /// A word about a decision.
@@ -35,6 +56,9 @@ pub(super) struct Approvals {
     /// Kept with each decision; at most 2,000 characters.
     #[serde(default)]
     notes: String,
+    /// Staff may approve against the rules of enrolling, and say why in `notes`.
+    #[serde(default, rename = "override")]
+    overrides: bool,
 }
 
 /// `POST /{id}/withdraw/`
@@ -42,9 +66,10 @@ pub(super) async fn withdraw(
     actor: Actor<may::WithdrawEnrollments>,
     State(app): State<AppState>,
     PathId(id): PathId,
-    Bare { repeat }: Bare,
+    Optional { body: Leaving { reason, notes }, repeat }: Optional<Leaving>,
 ) -> Answer<Done<Outcome>> {
-    one(&app, &actor, &repeat, id, ("withdraw", "withdrawn"), Ask::Withdraw).await
+    let reason = if reason.is_empty() { notes } else { reason };
+    one(&app, &actor, &repeat, id, ("withdraw", "withdrawn"), Ask::Withdraw(reason)).await
 }
 
 /// `POST /{id}/approve/`
@@ -52,9 +77,9 @@ pub(super) async fn approve(
     actor: Actor<may::ApproveEnrollments>,
     State(app): State<AppState>,
     PathId(id): PathId,
-    Optional { body: Decision { notes }, repeat }: Optional<Decision>,
+    Optional { body: Granting { notes, overrides }, repeat }: Optional<Granting>,
 ) -> Answer<Done<Outcome>> {
-    one(&app, &actor, &repeat, id, ("approve", "approved"), Ask::Approve(notes)).await
+    one(&app, &actor, &repeat, id, ("approve", "approved"), Ask::Approve(Approval { notes, overrides })).await
 }
 
 /// `POST /{id}/reject/`
@@ -71,10 +96,11 @@ pub(super) async fn reject(
 pub(super) async fn bulk_approve(
     actor: Actor<may::ApproveEnrollments>,
     State(app): State<AppState>,
-    Posted { body: Approvals { ids, notes }, repeat }: Posted<Approvals>,
+    Posted { body: Approvals { ids, notes, overrides }, repeat }: Posted<Approvals>,
 ) -> Answer<Done<Report>> {
     refuse_many("ids", ids.len())?;
-    let asks: Vec<(Id, Ask)> = ids.into_iter().map(|id| (id, Ask::Approve(notes.clone()))).collect();
+    let asks: Vec<(Id, Ask)> =
+        ids.into_iter().map(|id| (id, Ask::Approve(Approval { notes: notes.clone(), overrides }))).collect();
     let (actor, asks) = (&actor, &asks);
     repeat
         .once(&app, actor.id(), |tx, _| {

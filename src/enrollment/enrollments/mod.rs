@@ -4,6 +4,7 @@ mod decide;
 mod enroll;
 mod handlers;
 mod history;
+mod leaving;
 mod overdue;
 mod removal;
 mod report;
@@ -15,6 +16,7 @@ mod store;
 use crate::http::{Routes, list, show};
 
 pub(in crate::enrollment) use handlers::{COLUMNS, Enrollment};
+pub(crate) use leaving::end_requests;
 pub(in crate::enrollment) use overdue::withdraw_overdue;
 pub(crate) use store::announce;
 

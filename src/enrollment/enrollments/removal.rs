@@ -71,7 +71,7 @@ async fn bring_back(tx: &mut PgConnection, actor: &Actor<may::RestoreDeleted>, i
         };
         let terms = Terms { by_staff: true, max_pending: u32::MAX };
         let reasons: Vec<_> = rules::broken(&facts, terms).into_iter().filter(matters).collect();
-        rules::refuse_restoring(&reasons)?;
+        rules::refuse_now("It cannot be restored as it is", &reasons)?;
     }
     if !store::bring_back(tx, actor.id(), id).await? {
         return Err(Problem::conflict("offering_full", "Its seat has been taken meanwhile."));

@@ -70,6 +70,17 @@ impl From<EnrollmentFields> for Ask {
     }
 }
 
+/// What a change asks for: what it does not name stays, or follows from what it does, as in a row of many.
+fn asked(changes: &Changes<EnrollmentFields>, now: &EnrollmentFields) -> Answer<Ask> {
+    let EnrollmentFields { status, grade, marks, reason } = changes.onto(now)?;
+    Ok(Ask::Set(Wanted {
+        status: Some(status).filter(|_| changes.has("status")),
+        grade: Some(grade).filter(|_| changes.has("grade")),
+        marks: if changes.has("marks") { Marks::Become(marks) } else { Marks::Stay },
+        reason,
+    }))
+}
+
 /// `PUT /{id}/`
 pub(super) async fn replace(
     actor: Actor<may::GradeEnrollments>,
@@ -79,8 +90,10 @@ pub(super) async fn replace(
     Json(fields): Json<EnrollmentFields>,
 ) -> Answer<Shown<Enrollment>> {
     let (actor, condition, fields) = (&actor, &condition, &fields);
-    db::write(&app.db, |tx, _| Box::pin(async move { set(tx, actor, id, condition, |_| Ok(fields.clone())).await }))
-        .await
+    db::write(&app.db, |tx, _| {
+        Box::pin(async move { set(tx, actor, id, condition, |_| Ok(Ask::from(fields.clone()))).await })
+    })
+    .await
 }
 
 /// `PATCH /{id}/`
@@ -92,7 +105,7 @@ pub(super) async fn change(
     changes: Changes<EnrollmentFields>,
 ) -> Answer<Shown<Enrollment>> {
     let (actor, condition, changes) = (&actor, &condition, &changes);
-    db::write(&app.db, |tx, _| Box::pin(async move { set(tx, actor, id, condition, |now| changes.onto(now)).await }))
+    db::write(&app.db, |tx, _| Box::pin(async move { set(tx, actor, id, condition, |now| asked(changes, now)).await }))
         .await
 }
 
@@ -131,14 +144,14 @@ async fn set(
     actor: &Actor<may::GradeEnrollments>,
     id: Id,
     condition: &IfMatch,
-    wanted: impl FnOnce(&EnrollmentFields) -> Answer<EnrollmentFields> + Send,
+    wanted: impl FnOnce(&EnrollmentFields) -> Answer<Ask> + Send,
 ) -> Answer<Shown<Enrollment>> {
     super::store::hold(tx, &[id]).await?;
     let row = find::<Enrollment>(tx, actor, id, Sight::Visible).await?;
     let now =
         EnrollmentFields { status: row.status, grade: row.grade.clone(), marks: row.marks, reason: String::new() };
     condition.holds_for(&Enrollment::shown(row, actor))?;
-    let ask = Ask::from(wanted(&now)?);
+    let ask = wanted(&now)?;
     let outcome = take(tx, By::of(actor), "update", &[(id, ask)]).await?.pop();
     outcome.unwrap_or_else(|| Err(Problem::absent()))?;
     Shown::with(&Enrollment::shown(find::<Enrollment>(tx, actor, id, Sight::Any).await?, actor))

@@ -194,11 +194,11 @@ pub(super) fn refuse(reasons: &[Reason]) -> Answer<()> {
     }
 }
 
-/// The same for an enrolment that is to come back: 409, since nothing about the request is wrong.
+/// The same for an enrolment that is there: 409, since nothing about the request is wrong.
 ///
 /// # Errors
 /// 409 with `reasons`.
-pub(super) fn refuse_restoring(reasons: &[Reason]) -> Answer<()> {
+pub(super) fn refuse_now(says: &str, reasons: &[Reason]) -> Answer<()> {
     if reasons.is_empty() {
         return Ok(());
     }
@@ -208,7 +208,7 @@ pub(super) fn refuse_restoring(reasons: &[Reason]) -> Answer<()> {
         _ => "enrollment_refused",
     };
     let reasons = serde_json::to_value(reasons).map_err(Problem::internal)?;
-    Err(Problem::conflict(code, format!("It cannot be restored as it is: {detail}")).with("reasons", reasons))
+    Err(Problem::conflict(code, format!("{says}: {detail}")).with("reasons", reasons))
 }
 
 /// The status of the refusal; none when no rule is broken.

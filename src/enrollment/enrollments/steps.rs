@@ -9,13 +9,14 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
+use super::rules::{self, Terms};
 use super::store;
 use crate::access::{Actor, Permission, Reach, Viewer, refuse_own_case};
 use crate::audit;
 use crate::core::notifications::{Notice, tell};
 use crate::decimals::with_places;
 use crate::enrollment::{Status, grades};
-use crate::http::{Answer, Faults, Problem};
+use crate::http::{Answer, Faults, Problem, Reason};
 use crate::ids::Id;
 
 /// An enrolment that is locked, with what decides on its next step.
@@ -68,14 +69,22 @@ pub(super) struct Step {
 /// What somebody asks to be done with an enrolment.
 #[derive(Debug, Clone)]
 pub(super) enum Ask {
-    /// Give the seat back.
-    Withdraw,
+    /// Give the seat back, for this reason.
+    Withdraw(String),
     /// Grant the seat that is held.
-    Approve(String),
+    Approve(Approval),
     /// Refuse it.
     Reject(String),
     /// Bring status, grade and marks to these values.
     Set(Wanted),
+}
+
+/// How a seat is granted.
+#[derive(Debug, Clone)]
+pub(super) struct Approval {
+    pub(super) notes: String,
+    /// Also against the rules of enrolling, which staff may do, and say why.
+    pub(super) overrides: bool,
 }
 
 /// The marks of a change.
@@ -134,7 +143,11 @@ pub(super) async fn take(
             continue;
         };
         let outcome = match step(by, held, ask) {
-            Ok(Some(step)) => refuse_exclusion(tx, held, &step).await?.map(|()| Some(step)),
+            Ok(Some(step)) => {
+                let fits = refuse_exclusion(tx, held, &step).await?;
+                let fits = if fits.is_ok() { refuse_unfit(tx, by, held, ask, &step).await? } else { fits };
+                fits.map(|()| Some(step))
+            }
             outcome => outcome,
         };
         if let Ok(Some(step)) = &outcome {
@@ -189,14 +202,26 @@ pub(super) async fn carry_out(
 
 /// What the student is told.
 fn notice(author: Option<Id>, held: &Held, step: &Step) -> Option<Notice> {
+    let had_result = held.status.is_finished();
     let verb = match (step.status, step.decision) {
+        (Status::Completed | Status::Failed, _) if had_result => "Result corrected",
+        (Status::Completed | Status::Failed, _) => "Result recorded",
         (status, _) if status == held.status => return None,
+        (Status::Enrolled | Status::Withdrawn, _) if had_result => "Result taken back",
         (Status::Enrolled, _) => "Enrollment enrolled",
         (Status::Withdrawn, Some("rejected")) => "Enrollment rejected",
         (Status::Withdrawn, _) => "Enrollment withdrawn",
-        (Status::Pending | Status::Completed | Status::Failed, _) => return None,
+        (Status::Pending, _) => return None,
     };
-    let description = if step.reason.is_empty() { held.class() } else { format!("{}: {}", held.class(), step.reason) };
+    // Of a result neither the grade nor what was said about it: a notice is read over shoulders.
+    let is_result = step.status.is_finished();
+    let description = if is_result {
+        format!("{}. Your transcript has it.", held.class())
+    } else if step.reason.is_empty() {
+        held.class()
+    } else {
+        format!("{}: {}", held.class(), step.reason)
+    };
     Some(Notice { recipient: held.student, actor: author, verb, description, target: ("enrollment", step.id) })
 }
 
@@ -211,7 +236,7 @@ fn step(by: By<'_>, held: &Held, ask: &Ask) -> Answer<Option<Step>> {
     }
     refuse_outsider(by, by.reach, held)?;
     // One's own seat is given back by the rules of students, whatever else one may.
-    if !matches!(ask, Ask::Withdraw) {
+    if !matches!(ask, Ask::Withdraw(_)) {
         refuse_own_case(by.viewer, held.student)?;
     }
     let is_own = by.viewer.caller_id() == Some(held.student);
@@ -224,19 +249,32 @@ fn step(by: By<'_>, held: &Held, ask: &Ask) -> Answer<Option<Step>> {
         decision,
     };
     match ask {
-        Ask::Withdraw if !held.status.leads_to(Status::Withdrawn) => Err(no_way(held.status, Status::Withdrawn)),
-        Ask::Withdraw if held.is_too_late_to_withdraw && (is_own || !by.reach.is_all()) => Err(Problem::conflict(
+        Ask::Withdraw(_) if !held.status.leads_to(Status::Withdrawn) => Err(no_way(held.status, Status::Withdrawn)),
+        Ask::Withdraw(_) if !held.grade.is_empty() && (is_own || !by.reach.is_all()) => Err(Problem::conflict(
+            "result_given",
+            format!("There is a grade for {} already. Please ask the staff.", held.class()),
+        )),
+        Ask::Withdraw(_) if held.is_too_late_to_withdraw && (is_own || !by.reach.is_all()) => Err(Problem::conflict(
             "withdrawal_closed",
             format!("The last day to withdraw from {} has passed. Please ask the staff.", held.class()),
         )),
-        Ask::Withdraw => Ok(Some(withdrawn("", None))),
+        Ask::Withdraw(reason) => {
+            refuse_long("reason", reason)?;
+            Ok(Some(withdrawn(reason, None)))
+        }
         Ask::Approve(_) | Ask::Reject(_) if held.status != Status::Pending => Err(Problem::conflict(
             "not_pending",
             format!("The enrolment is {}; only one that is PENDING can be decided on.", held.status.name()),
         )
         .with("current_status", held.status.name())),
-        Ask::Approve(notes) => {
+        Ask::Approve(Approval { notes, overrides }) => {
             refuse_long("notes", notes)?;
+            if *overrides && notes.trim().is_empty() {
+                return Err(Problem::invalid("notes", "Say why the rules are overridden."));
+            }
+            if *overrides && !by.reach.is_all() {
+                return Err(Problem::forbidden("Only staff may override the rules of enrolling."));
+            }
             Ok(Some(Step {
                 id: held.id,
                 status: Status::Enrolled,
@@ -275,18 +313,22 @@ fn refuse_long(field: &str, text: &str) -> Answer<()> {
 
 /// Brings status, grade and marks to the values wanted, as far as the states allow it.
 fn set(by: By<'_>, held: &Held, wanted: &Wanted) -> Answer<Option<Step>> {
-    let grade = wanted.grade.as_ref().unwrap_or(&held.grade);
     let reason = &wanted.reason;
-    let marks = match wanted.marks {
-        Marks::Stay => held.marks,
-        Marks::Become(marks) => marks,
-    };
     let from = held.status;
     let follows = wanted.grade.as_ref().and_then(|grade| of_grade(from, grade));
     let to = wanted.status.or(follows).unwrap_or(from);
     let moves = from != to;
+    // What is taken back leaves neither grade nor marks.
+    let taken_back = from.is_finished() && matches!(to, Status::Enrolled | Status::Withdrawn);
+    let none = String::new();
+    let stays = if taken_back { &none } else { &held.grade };
+    let grade = wanted.grade.as_ref().unwrap_or(stays);
+    let marks = match wanted.marks {
+        Marks::Stay => held.marks.filter(|_| !taken_back),
+        Marks::Become(marks) => marks,
+    };
     let regraded = held.grade != *grade || held.marks != marks;
-    if moves && !from.leads_to(to) {
+    if moves && !(from.leads_to(to) || (taken_back && by.reach.is_all())) {
         return Err(no_way(from, to));
     }
     // To grant or to refuse a seat that is asked for is to decide.
@@ -296,7 +338,7 @@ fn set(by: By<'_>, held: &Held, wanted: &Wanted) -> Answer<Option<Step>> {
     if !moves && !regraded {
         return Ok(None);
     }
-    let cleared = moves && to == Status::Withdrawn && !regraded;
+    let cleared = moves && to == Status::Withdrawn && !regraded && !taken_back;
     let has_result = !grade.is_empty() || marks.is_some();
     // The grade and marks of a class that is left go with it; to send others along is to grade what has no class.
     if matches!(to, Status::Pending | Status::Withdrawn) && has_result && !cleared {
@@ -310,6 +352,11 @@ fn set(by: By<'_>, held: &Held, wanted: &Wanted) -> Answer<Option<Step>> {
     let mut faults = Faults::default();
     if !grade.is_empty() && grades::known(grade).is_none() {
         faults.add("grade", format!("`{grade}` is not a grade; known are {}.", grades::all()));
+    } else if to == Status::Enrolled && !grade.is_empty() {
+        faults.add(
+            "grade",
+            "A grade completes the enrolment or fails it: leave `status` out, or send COMPLETED or FAILED.",
+        );
     } else if to == Status::Completed && !grades::passes(grade) {
         faults.add("grade", "COMPLETED needs a pass grade.");
     } else if to == Status::Failed && !matches!(grade.as_str(), "N" | "F") {
@@ -338,6 +385,25 @@ fn of_grade(from: Status, grade: &str) -> Option<Status> {
     grades::known(grade)
         .filter(|_| has_class)
         .map(|grade| if grades::passes(grade) { Status::Completed } else { Status::Failed })
+}
+
+/// Whoever is granted a seat still has to fit: much can have changed since the seat was asked for. The window and the seat itself
+/// are settled.
+async fn refuse_unfit(tx: &mut PgConnection, by: By<'_>, held: &Held, ask: &Ask, step: &Step) -> Answer<Answer<()>> {
+    if step.decision != Some("approved") {
+        return Ok(Ok(()));
+    }
+    let Some(facts) = store::facts(tx, held.student, held.offering).await? else { return Ok(Err(Problem::absent())) };
+    let overrides = matches!(ask, Ask::Approve(Approval { overrides: true, .. })) && by.reach.is_all();
+    let terms = Terms { by_staff: true, max_pending: u32::MAX };
+    let matters = |reason: &Reason| match reason.code {
+        "offering_full" | "already_enrolled" | "too_many_pending" => false,
+        // An account that is not in use takes no seat, whoever says so.
+        "not_a_student" => true,
+        _ => !overrides,
+    };
+    let reasons: Vec<Reason> = rules::broken(&facts, terms).into_iter().filter(matters).collect();
+    Ok(rules::refuse_now("It cannot be approved as it is", &reasons))
 }
 
 /// A corrected failure counts again: not beside a unit that excludes this one and was taken since.

@@ -298,6 +298,20 @@ pub(super) async fn hold(tx: &mut PgConnection, enrollments: &[Id]) -> sqlx::Res
     Ok(held)
 }
 
+/// The requests of a student that wait for a decision.
+pub(super) async fn pending_of(tx: &mut PgConnection, student: Id) -> sqlx::Result<Vec<Id>> {
+    sqlx::query_scalar!(
+        r#"select id as "id: Id"
+             from enrollments
+            where student_id = $1
+              and status = 'PENDING'
+              and deleted_at is null"#,
+        student.0
+    )
+    .fetch_all(tx)
+    .await
+}
+
 /// Locks the offerings of these enrolments.
 pub(super) async fn lock_offerings_of(tx: &mut PgConnection, enrollments: &[Id]) -> sqlx::Result<()> {
     sqlx::query!(
@@ -339,9 +353,9 @@ pub(super) async fn move_on(tx: &mut PgConnection, author: Option<Id>, steps: &[
                set status = w.status,
                    grade = w.grade,
                    marks = w.marks,
-                   withdrawn_date = case when w.status = 'WITHDRAWN' then rule_now()::date end,
+                   withdrawn_date = case when w.status = 'WITHDRAWN' then local_day() end,
                    completion_date = case when w.status in ('COMPLETED', 'FAILED')
-                                          then coalesce(e.completion_date, rule_now()::date) end,
+                                          then coalesce(e.completion_date, local_day()) end,
                    updated_at = rule_now(),
                    updated_by = $8
               from wanted w
@@ -361,6 +375,14 @@ pub(super) async fn move_on(tx: &mut PgConnection, author: Option<Id>, steps: &[
             select id, decision, $8, reason
               from moved
              where decision is not null
+         ),
+         taken_back as (
+            update transcripts t
+               set deleted_at = rule_now(), updated_at = rule_now(), updated_by = $8
+              from moved m
+             where t.enrollment_id = m.id
+               and t.deleted_at is null
+               and m.status not in ('COMPLETED', 'FAILED')
          ),
          transcript as (
             insert into transcripts (enrollment_id, student_id, unit_code, unit_name, semester, year, credit_points,

@@ -77,7 +77,7 @@ pub(super) struct Record {
     pub(super) products: Decimal,
     /// Credit points of all units, summed.
     pub(super) credit_points: Decimal,
-    /// Credit points of completed units, summed.
+    /// Credit points of completed units, summed; each unit counts once.
     pub(super) total_credit_points: Decimal,
     pub(super) total_units_completed: i64,
     /// In the order of the calendar: the names of semesters sort as they should.
@@ -93,8 +93,8 @@ select ",
     " as gpa,
        coalesce(sum(t.grade_point * t.credit_points), 0) as products,
        coalesce(sum(t.credit_points), 0) as credit_points,
-       coalesce(sum(t.credit_points) filter (where t.status = 'COMPLETED'), 0) as total_credit_points,
-       count(*) filter (where t.status = 'COMPLETED') as total_units_completed,
+       coalesce(sum(t.credit_points) filter (where t.earns_credit), 0) as total_credit_points,
+       count(*) filter (where t.earns_credit) as total_units_completed,
        coalesce(jsonb_agg(jsonb_build_object(
            'id', t.id,
            'enrollment', t.enrollment_id,
@@ -109,10 +109,15 @@ select ",
            'grade_point', t.grade_point::text,
            'completion_date', t.completion_date)
            order by t.year, t.semester, t.unit_code, t.id), '[]') as lines
-from transcripts t
-join enrollments e on e.id = t.enrollment_id
-where t.deleted_at is null
-  and t.student_id = "
+from (select t.*,
+             -- A unit gives credit once, whatever its repeats: by the first time that it was completed.
+             t.status = 'COMPLETED'
+             and row_number() over (partition by o.unit_id, t.status order by t.year, t.semester, t.id) = 1 as earns_credit
+        from transcripts t
+        join enrollments e on e.id = t.enrollment_id
+        join offerings o on o.id = e.offering_id
+       where t.deleted_at is null
+         and t.student_id = "
 );
 
 /// What counts for the student, of the rows that the viewer's lists show: a convenor's are those of own units.
@@ -120,6 +125,7 @@ pub(super) async fn record(conn: &mut PgConnection, viewer: &Viewer, student: Id
     let mut sql = QueryBuilder::<Postgres>::new(RECORD);
     sql.push_bind(student);
     push_visible(&mut sql, viewer);
+    sql.push(") t");
     sql.build_query_as().fetch_one(conn).await
 }
 

@@ -26,7 +26,7 @@ pub(super) struct TranscriptSummary {
     #[serde(serialize_with = "as_number_or_null")]
     #[schema(value_type = Option<f64>, example = 3.25)]
     gpa: Option<Decimal>,
-    /// Of completed units.
+    /// Of completed units; a unit counts once, whatever its repeats.
     #[serde(serialize_with = "as_number")]
     #[schema(value_type = f64, example = 112.5)]
     total_credit_points: Decimal,

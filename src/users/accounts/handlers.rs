@@ -16,6 +16,7 @@ use crate::access::{Actor, Permission, UserType, may, passwords, refuse_weaker};
 use crate::app::AppState;
 use crate::audit;
 use crate::db::{self, Reading};
+use crate::enrollment::end_requests;
 use crate::files::{Accepts, Admitted, Upload};
 use crate::http::{
     Answer, Asked, Bare, Changes, Done, Faults, Filter, IfMatch, Json, Kind, Listed, NoContent, PathId, Problem,
@@ -238,6 +239,9 @@ async fn store_change(
     }
     let (old, new) = (merged(&before.standing, &before.profile)?, merged(&standing, &profile)?);
     audit::record(tx, actor, "update", "user", Some(before.id), &old, &new).await?;
+    if before.standing.is_active && !standing.is_active {
+        end_requests(tx, actor, before.id).await?;
+    }
     if let Some(wanted) = wanted {
         email_change::ask(tx, actor, before.id, &before.standing.email, &wanted).await?;
     }
@@ -285,6 +289,7 @@ pub(super) async fn deactivate(
             }
             sessions::revoke_all(tx, id, None, "deactivated").await?;
             audit::record(tx, &admin, "delete", "user", Some(id), &active(true), &active(false)).await?;
+            end_requests(tx, &admin, id).await?;
             Ok(NoContent)
         })
     })

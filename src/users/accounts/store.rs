@@ -216,7 +216,7 @@ pub(super) async fn taken(
 
 /// The day it is, by the database's clock.
 pub(super) async fn today(tx: &mut PgConnection) -> sqlx::Result<chrono::NaiveDate> {
-    sqlx::query_scalar!(r#"select rule_now()::date as "today!""#).fetch_one(tx).await
+    sqlx::query_scalar!(r#"select local_day() as "today!""#).fetch_one(tx).await
 }
 
 /// Locks an account; false when there is none.

@@ -43,7 +43,7 @@ pub(super) async fn add(tx: &mut PgConnection, author: Id, profile: &StudentProf
                                          academic_status, created_by, updated_by)
            values ($1,
                    coalesce(nullif($2, ''), 'S-' || lpad($1::bigint::text, greatest(8, length($1::bigint::text)), '0')),
-                   coalesce($3, rule_now()::date), $4, $5, $6, $7, $7)
+                   coalesce($3, local_day()), $4, $5, $6, $7, $7)
            returning id as "id: Id""#,
         profile.user as _,
         profile.student_id,

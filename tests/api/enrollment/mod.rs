@@ -8,6 +8,7 @@ mod decisions;
 mod enroll;
 mod enrollments;
 mod overdue;
+mod records;
 mod removal;
 mod results;
 mod seats;

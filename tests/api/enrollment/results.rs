@@ -14,7 +14,7 @@ fn to(state: &str) -> Value {
     match state {
         "COMPLETED" => json!({ "status": state, "grade": "D", "marks": "71.25", "reason": "Marked anew" }),
         "FAILED" => json!({ "status": state, "grade": "N", "marks": 31, "reason": "Marked anew" }),
-        _ => json!({ "status": state }),
+        _ => json!({ "status": state, "reason": "Taken back" }),
     }
 }
 
@@ -30,6 +30,11 @@ async fn each_illegal_step_is_a_conflict_and_changes_nothing() {
         ("ENROLLED", "WITHDRAWN"),
         ("COMPLETED", "FAILED"),
         ("FAILED", "COMPLETED"),
+        // Taken back.
+        ("COMPLETED", "ENROLLED"),
+        ("COMPLETED", "WITHDRAWN"),
+        ("FAILED", "ENROLLED"),
+        ("FAILED", "WITHDRAWN"),
     ];
     for from in STATES {
         for next in STATES.iter().filter(|next| **next != from) {

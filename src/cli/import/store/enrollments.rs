@@ -152,8 +152,8 @@ pub(crate) async fn add(
              made as (
                 insert into enrollments (student_id, offering_id, status, grade, marks, withdrawn_date, completion_date)
                 select student_id, offering_id, status, grade, marks,
-                       case when status = 'WITHDRAWN' then rule_now()::date end,
-                       case when status in ('COMPLETED', 'FAILED') then coalesce(completion_date, rule_now()::date) end
+                       case when status = 'WITHDRAWN' then local_day() end,
+                       case when status in ('COMPLETED', 'FAILED') then coalesce(completion_date, local_day()) end
                   from wanted
                 returning id, student_id, offering_id, status, grade, marks, completion_date
              ),
@@ -216,9 +216,9 @@ pub(crate) async fn change(
                        marks = w.marks,
                        requested_at = case when b.status = 'WITHDRAWN' and w.status <> 'WITHDRAWN' then rule_now()
                                            else e.requested_at end,
-                       withdrawn_date = case when w.status = 'WITHDRAWN' then coalesce(e.withdrawn_date, rule_now()::date) end,
+                       withdrawn_date = case when w.status = 'WITHDRAWN' then coalesce(e.withdrawn_date, local_day()) end,
                        completion_date = case when w.status in ('COMPLETED', 'FAILED')
-                                              then coalesce(w.completion_date, e.completion_date, rule_now()::date) end,
+                                              then coalesce(w.completion_date, e.completion_date, local_day()) end,
                        deleted_at = null,
                        updated_at = rule_now(),
                        updated_by = null
