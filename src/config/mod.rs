@@ -217,6 +217,10 @@ pub enum NameOrder {
     GivenFirst,
 }
 
+impl NameOrder {
+    const SPELT: &[(&str, Self)] = &[("family_first", Self::FamilyFirst), ("given_first", Self::GivenFirst)];
+}
+
 /// Who may create an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Registration {
@@ -226,6 +230,10 @@ pub enum Registration {
     Confirmed,
     /// Administrators.
     Closed,
+}
+
+impl Registration {
+    const SPELT: &[(&str, Self)] = &[("open", Self::Open), ("confirmed", Self::Confirmed), ("closed", Self::Closed)];
 }
 
 /// How log lines look.
@@ -466,11 +474,7 @@ impl Config {
             registration: read.choice(
                 "REGISTRATION",
                 if prod { Registration::Closed } else { Registration::Open },
-                &[
-                    ("open", Registration::Open),
-                    ("confirmed", Registration::Confirmed),
-                    ("closed", Registration::Closed),
-                ],
+                Registration::SPELT,
             ),
             registrations_at_once: read.number("REGISTRATIONS_AT_ONCE", 60, 1..=100_000),
             registrations_an_hour: read.number("REGISTRATIONS_AN_HOUR", 60, 1..=100_000),
@@ -507,11 +511,7 @@ impl Config {
                 Tz::Asia__Ho_Chi_Minh,
                 "is no time zone of the tz database; write it as Region/City, such as Asia/Ho_Chi_Minh",
             ),
-            name_order: read.choice(
-                "NAME_ORDER",
-                NameOrder::FamilyFirst,
-                &[("family_first", NameOrder::FamilyFirst), ("given_first", NameOrder::GivenFirst)],
-            ),
+            name_order: read.choice("NAME_ORDER", NameOrder::FamilyFirst, NameOrder::SPELT),
             log_level: read.log_level(),
             log_format: read.choice(
                 "LOG_FORMAT",

@@ -311,7 +311,7 @@ async fn a_table_with_more_columns_than_anybody_needs_is_refused() {
         let reply = staff.upload(path, upload).await;
         assert_eq!(
             reply.errors(field),
-            ["At most 100 columns are taken; the first line has 100002."],
+            ["At most 100 columns are taken; row 1 of the sheet has 100002."],
             "{}",
             reply.body
         );

@@ -202,9 +202,7 @@ fn found<'t>(text: &'t str, delimiters: &[char], shapes: &[&'static Shape]) -> R
                         record.number
                     ));
                 }
-                if record.width > MOST_COLUMNS {
-                    return Err(format!("At most {MOST_COLUMNS} columns are taken; the header has {}.", record.width));
-                }
+                refuse_too_wide(&record)?;
                 refuse_twins(&names)?;
                 return Ok(Found { shape, names, number: record.number, below: records });
             }
@@ -239,6 +237,9 @@ fn no_header(text: &str, delimiters: &[char], shapes: &[&'static Shape]) -> Stri
         Some(Err(broken)) => return says_of(broken),
         None => return "The file has no rows.".to_owned(),
     };
+    if let Err(says) = refuse_too_wide(&first) {
+        return says;
+    }
     let quoted = |names: &mut dyn Iterator<Item = &str>| names.map(|name| format!("`{name}`")).collect::<Vec<_>>();
     let needed = |shape: &&Shape| listed(&quoted(&mut shape.needed.iter().copied()));
     let comma = if shapes.len() > 1 { "," } else { "" };
@@ -254,6 +255,13 @@ fn no_header(text: &str, delimiters: &[char], shapes: &[&'static Shape]) -> Stri
         let _ = write!(says, " Missing: {}.", quoted(&mut missing.into_iter()).join(", "));
     }
     says
+}
+
+fn refuse_too_wide(header: &Record<'_>) -> Result<(), String> {
+    if header.width <= MOST_COLUMNS {
+        return Ok(());
+    }
+    Err(format!("At most {MOST_COLUMNS} columns are taken; row {} of the sheet has {}.", header.number, header.width))
 }
 
 /// `a, b and c`.

@@ -336,9 +336,12 @@ async fn what_earlier_imports_kept_gets_the_names_that_the_client_reads() {
     let kept = json!({ "by": "hand", "csv_meta": {
         "Notify_Rule": "3 days", "Channels": "mail", "Target_Audience": "Students", "Dept_Filter": "", "Assets_URL": "",
     } });
-    let steps = migrate::status(&app.options()).await.unwrap();
-    let since = steps.iter().filter(|step| step.version >= 20_260_101_000_910).count();
-    migrate::revert(&app.options(), since).await.unwrap();
+    let before = async || {
+        let steps = migrate::status(&app.options()).await.unwrap();
+        let since = steps.iter().filter(|step| step.version >= 20_260_101_000_910).count();
+        migrate::revert(&app.options(), since).await.unwrap();
+    };
+    before().await;
     run(&app.db, format!("update events set generation_meta = '{kept}' where id = {id}")).await;
     let meta = async || {
         let sql = sqlx::query_scalar!("select generation_meta from events where id = $1", id.0);
@@ -350,7 +353,7 @@ async fn what_earlier_imports_kept_gets_the_names_that_the_client_reads() {
         "source": "csv",
     } });
     assert_eq!(meta().await, renamed);
-    migrate::revert(&app.options(), since).await.unwrap();
+    before().await;
     assert_eq!(meta().await, kept);
 }
 
