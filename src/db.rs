@@ -225,6 +225,7 @@ pub fn session(config: &Config, options: PgConnectOptions) -> PgConnectOptions {
         ("swincms.time_zone", config.time_zone.name().to_owned()),
         ("statement_timeout", milliseconds(config.db_statement_timeout)),
         ("idle_in_transaction_session_timeout", milliseconds(config.db_idle_tx_timeout)),
+        ("swincms.online_locations", config.online_locations.join("|")),
         // The planner thinks statements with many subqueries dear, and compiling them takes longer than they do.
         ("jit", "off".to_owned()),
     ])

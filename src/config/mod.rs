@@ -178,6 +178,8 @@ pub struct Config {
     pub time_zone: Tz,
     /// `NAME_ORDER`: which part of a full name is the family name.
     pub name_order: NameOrder,
+    /// `ONLINE_LOCATIONS`: what else people call a class that meets in no room.
+    pub online_locations: Vec<String>,
     /// `LOG_LEVEL`: a filter in `tracing`'s syntax, which parses.
     pub log_level: String,
     /// `LOG_FORMAT`: how log lines look.
@@ -512,6 +514,7 @@ impl Config {
                 "is no time zone of the tz database; write it as Region/City, such as Asia/Ho_Chi_Minh",
             ),
             name_order: read.choice("NAME_ORDER", NameOrder::FamilyFirst, NameOrder::SPELT),
+            online_locations: read.words("ONLINE_LOCATIONS"),
             log_level: read.log_level(),
             log_format: read.choice(
                 "LOG_FORMAT",

@@ -162,6 +162,15 @@ impl<'a> Reader<'a> {
         Some(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())
     }
 
+    /// Words and phrases, with commas between.
+    pub(super) fn words(&mut self, name: &str) -> Vec<String> {
+        let words = self.list(name).unwrap_or_default();
+        if words.iter().any(|word| !word.chars().all(|c| c.is_alphanumeric() || c == ' ' || c == '-')) {
+            self.fault(name, "must be words of letters, digits, blanks and hyphens, with commas between");
+        }
+        words
+    }
+
     pub(super) fn hosts(&mut self, name: &str) -> Vec<String> {
         let mut hosts = Vec::new();
         for item in self.list(name).unwrap_or_default() {

@@ -80,6 +80,11 @@ pub const SETTINGS: &[Setting] = &[
         "family_first",
         "Which part of a full name in an imported file is the family name: `family_first` or `given_first`.",
     ),
+    setting(
+        "ONLINE_LOCATIONS",
+        "",
+        "More words for a class that meets in no room, with commas between, beside those in docs/classes.md.",
+    ),
     secret(
         "DATABASE_URL",
         "dev: a PostgreSQL of its own; prod: this or POSTGRES_HOST needed",

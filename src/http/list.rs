@@ -313,7 +313,7 @@ impl<R: Resource> Asked<R> {
         let mut sql = QueryBuilder::<Postgres>::new(R::SELECT);
         self.push_conditions(&mut sql, viewer);
         self.push_order(&mut sql, viewer);
-        let rows: Vec<R::Row> = sql.build_query_as().fetch_all(conn).await?;
+        let rows: Vec<R::Row> = sql.build_query_as().persistent(self.is_planned_once()).fetch_all(conn).await?;
         Ok(rows.into_iter().map(|row| R::shown(row, viewer)).collect())
     }
 
@@ -329,7 +329,7 @@ impl<R: Resource> Asked<R> {
             sql.push(R::SELECT);
             self.push_conditions(&mut sql, viewer);
             sql.push(") counted");
-            Some(sql.build_query_scalar::<i64>().fetch_one(&mut *conn).await?)
+            Some(sql.build_query_scalar::<i64>().persistent(self.is_planned_once()).fetch_one(&mut *conn).await?)
         } else {
             None
         };
@@ -353,7 +353,7 @@ impl<R: Resource> Asked<R> {
         sql.push(format!(" limit {}", self.size + 1));
 
         let (mut page, mut last, mut more) = (Page::default(), None, false);
-        let mut rows = sql.build().fetch(conn);
+        let mut rows = sql.build().persistent(self.is_planned_once()).fetch(conn);
         while let Some(row) = rows.try_next().await? {
             more = page.rows == self.size || page.is_full();
             if more {
@@ -371,6 +371,12 @@ impl<R: Resource> Asked<R> {
             _ => None,
         };
         Ok(Listed { bytes: page.finish(), next, total, of: PhantomData })
+    }
+
+    /// Whether one plan fits all values. It does not for a search: the plan for words that nearly every row has goes through
+    /// the whole table for those that one row has.
+    fn is_planned_once(&self) -> bool {
+        self.search.is_none()
     }
 
     fn refuse_deleted(&self, viewer: &Viewer) -> Answer<()> {
@@ -430,10 +436,11 @@ impl<R: Resource> Asked<R> {
             sql.push(after);
         }
         if let (Some(expression), Some(text)) = (R::LISTING.search, &self.search) {
-            // Every word must be found; the characters that `ilike` gives a meaning are taken literally.
-            for word in text.split_whitespace().take(10) {
-                let literal = word.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-                sql.push(" and ").push(expression).push(" ilike ").push_bind(format!("%{literal}%"));
+            // Every word must be found; `Nguyen, Van An` is how lists print a name.
+            let words =
+                text.split_whitespace().map(|word| word.trim_matches([',', ';'])).filter(|word| !word.is_empty());
+            for word in words.take(10) {
+                sql.push(" and ").push(expression).push(" like search_pattern(").push_bind(word.to_owned()).push(")");
             }
         }
         if let (Some(column), Some(since)) = (R::LISTING.updated_at, self.updated_since) {
@@ -633,7 +640,7 @@ impl<R: Resource> Describe for Asked<R> {
                 "query",
                 "search",
                 json!({ "type": "string", "maxLength": 200 }),
-                "Every word must be found.",
+                "Every word must be found, whatever its accents and its case.",
             );
         }
         if R::LISTING.updated_at.is_some() {

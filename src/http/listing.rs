@@ -9,7 +9,7 @@ pub struct Listing {
     pub orderings: &'static [Ordering],
     /// The ordering when none is asked, as `?ordering=` spells it; `id` breaks ties.
     pub default: &'static str,
-    /// The text that `?search=` looks through: the very expression of the trigram index.
+    /// The text that `?search=` looks through: a column that `plain_text` has made of others, with a trigram index.
     pub search: Option<&'static str>,
     /// The column behind `?updated_since=`.
     pub updated_at: Option<&'static str>,
@@ -75,5 +75,11 @@ impl Ordering {
     /// An ordering.
     pub const fn new(name: &'static str, sql: &'static str, sql_type: &'static str) -> Self {
         Self { name, sql, sql_type }
+    }
+
+    /// An ordering by what people call somebody or something: its SQL says a collation, since the database's own may sort
+    /// by bytes, with `Đ` behind `Z`.
+    pub const fn named(name: &'static str, sql: &'static str) -> Self {
+        Self { name, sql, sql_type: "text" }
     }
 }

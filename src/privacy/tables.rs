@@ -36,7 +36,9 @@ pub struct Table {
 }
 
 /// Columns that many tables have and that are not personal in any.
-pub const EVERYWHERE: &str = "id created_at updated_at created_by updated_by deleted_at is_deleted security_version";
+// `search_text` is made from other columns of the row whenever they change.
+pub const EVERYWHERE: &str =
+    "id search_text created_at updated_at created_by updated_by deleted_at is_deleted security_version";
 
 const TABLE: Table = Table {
     name: "",
@@ -347,7 +349,10 @@ pub const TABLES: &[Table] = &[
         "audit_seals",
         "from_position from_id to_position to_id row_count previous_hmac hmac sealed_at row_ids row_hmacs total_count",
     ),
-    plain("class_sessions", "offering_id session_type date start_time end_time location instructor_id status series"),
+    plain(
+        "class_sessions",
+        "offering_id session_type date start_time end_time location room instructor_id status series",
+    ),
     plain("course_units", "course_id unit_id is_elective"),
     plain("event_target_intakes", "event_id intake_id"),
     plain("event_target_offerings", "event_id offering_id"),
@@ -394,7 +399,7 @@ pub const TABLES: &[Table] = &[
             ("anonymised_at", "rule_now()"),
             ("updated_at", "rule_now()"),
         ],
-        kept: "user_type",
+        kept: "user_type student_number",
         // Of others: whom they name as their contact, and what they write of themselves.
         texts: "bio emergency_contact_name emergency_contact_phone",
         secret: "password_hash",

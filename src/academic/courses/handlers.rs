@@ -87,12 +87,12 @@ impl Resource for Course {
         ],
         orderings: &[
             Ordering::new("code", "c.code", "text"),
-            Ordering::new("name", "c.name", "text"),
+            Ordering::named("name", "c.name collate \"vi-x-icu\""),
             Ordering::new("created_at", "c.created_at", "timestamptz"),
             Ordering::new("updated_at", "c.updated_at", "timestamptz"),
         ],
         default: "code",
-        search: Some("(c.code || ' ' || c.name)"),
+        search: Some("c.search_text"),
         updated_at: Some("c.updated_at"),
     };
 

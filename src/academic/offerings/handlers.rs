@@ -128,7 +128,7 @@ impl Resource for Offering {
             Ordering::new("updated_at", "o.updated_at", "timestamptz"),
         ],
         default: "-year,semester,unit_code",
-        search: Some("(u.code || ' ' || u.name)"),
+        search: Some("u.search_text"),
         updated_at: Some("o.updated_at"),
     };
 

@@ -109,13 +109,13 @@ impl Resource for UnitResource {
             Filter::new("is_required", "r.is_required", Kind::Flag),
         ],
         orderings: &[
-            Ordering::new("title", "r.title", "text"),
+            Ordering::named("title", "r.title collate \"vi-x-icu\""),
             Ordering::new("resource_type", "r.resource_type", "text"),
             Ordering::new("created_at", "r.created_at", "timestamptz"),
             Ordering::new("updated_at", "r.updated_at", "timestamptz"),
         ],
         default: "id",
-        search: Some("(r.title || ' ' || r.description)"),
+        search: Some("r.search_text"),
         updated_at: Some("r.updated_at"),
     };
 

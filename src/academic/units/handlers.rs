@@ -81,12 +81,12 @@ impl Default for UnitFields {
 
 const ORDERINGS: &[Ordering] = &[
     Ordering::new("code", "u.code", "text"),
-    Ordering::new("name", "u.name", "text"),
+    Ordering::named("name", "u.name collate \"vi-x-icu\""),
     Ordering::new("credit_points", "u.credit_points", "numeric"),
     Ordering::new("created_at", "u.created_at", "timestamptz"),
     Ordering::new("updated_at", "u.updated_at", "timestamptz"),
 ];
-const SEARCH: Option<&str> = Some("(u.code || ' ' || u.name)");
+const SEARCH: Option<&str> = Some("u.search_text");
 
 impl Resource for Unit {
     type Row = Self;

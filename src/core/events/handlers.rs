@@ -175,12 +175,12 @@ impl Resource for Event {
         ],
         orderings: &[
             Ordering::new("start", "e.start", "timestamptz"),
-            Ordering::new("title", "e.title", "text"),
+            Ordering::named("title", "e.title collate \"vi-x-icu\""),
             Ordering::new("created_at", "e.created_at", "timestamptz"),
             Ordering::new("updated_at", "e.updated_at", "timestamptz"),
         ],
         default: "-start",
-        search: Some("(e.title || ' ' || e.description)"),
+        search: Some("e.search_text"),
         updated_at: Some("e.updated_at"),
     };
 

@@ -77,13 +77,13 @@ impl Resource for Form {
             Filter::new("created_by", "f.created_by", Kind::Id),
         ],
         orderings: &[
-            Ordering::new("name", "f.name", "text"),
+            Ordering::named("name", "f.name collate \"vi-x-icu\""),
             Ordering::new("slug", "f.slug", "text"),
             Ordering::new("created_at", "f.created_at", "timestamptz"),
             Ordering::new("updated_at", "f.updated_at", "timestamptz"),
         ],
         default: "id",
-        search: Some("(f.name || ' ' || f.slug || ' ' || f.description)"),
+        search: Some("f.search_text"),
         updated_at: Some("f.updated_at"),
     };
 

@@ -68,13 +68,13 @@ impl Resource for Page {
             Filter::new("slug", "p.slug", Kind::Text),
         ],
         orderings: &[
-            Ordering::new("title", "p.title", "text"),
+            Ordering::named("title", "p.title collate \"vi-x-icu\""),
             Ordering::new("slug", "p.slug", "text"),
             Ordering::new("created_at", "p.created_at", "timestamptz"),
             Ordering::new("updated_at", "p.updated_at", "timestamptz"),
         ],
         default: "id",
-        search: Some("(p.title || ' ' || p.content)"),
+        search: Some("p.search_text"),
         updated_at: Some("p.updated_at"),
     };
 

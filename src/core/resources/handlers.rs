@@ -55,12 +55,12 @@ impl Resource for LibraryResource {
             Filter::new("uploaded_by", "r.uploaded_by_id", Kind::Id),
         ],
         orderings: &[
-            Ordering::new("title", "r.title", "text"),
+            Ordering::named("title", "r.title collate \"vi-x-icu\""),
             Ordering::new("created_at", "r.created_at", "timestamptz"),
             Ordering::new("updated_at", "r.updated_at", "timestamptz"),
         ],
         default: "id",
-        search: Some("r.title"),
+        search: Some("r.search_text"),
         updated_at: Some("r.updated_at"),
     };
 

@@ -124,9 +124,9 @@ pub(super) async fn can_instruct(conn: &mut PgConnection, user: Id) -> sqlx::Res
     .await
 }
 
-/// Holds a name, without regard to case and spaces around it, until the transaction ends; one has it at a time.
+/// Holds a name, however its case, its blanks and invisible signs are spelt, until the transaction ends; one has it at a time.
 pub(super) async fn hold(tx: &mut PgConnection, name: &str) -> sqlx::Result<()> {
-    sqlx::query!("select pg_advisory_xact_lock(hashtextextended('classes: ' || lower(btrim($1)), 0))", name)
+    sqlx::query!("select pg_advisory_xact_lock(hashtextextended('classes: ' || same_text($1), 0))", name)
         .execute(tx)
         .await?;
     Ok(())
@@ -152,7 +152,7 @@ pub(super) async fn overlaps(
              from class_sessions s
              join offerings o on o.id = s.offering_id
              join units u on u.id = o.unit_id
-            cross join lateral (select coalesce(room_of(s.location) = room_of($4), false) as room,
+            cross join lateral (select coalesce(s.room = room_of($4), false) as room,
                                        coalesce(s.instructor_id = $5, false) as instructor) shared
             where s.date = any($1)
               and s.status = 'scheduled'

@@ -74,7 +74,7 @@ impl Resource for TicketComment {
             Ordering::new("updated_at", "c.updated_at", "timestamptz"),
         ],
         default: "id",
-        search: Some("c.comment"),
+        search: Some("c.search_text"),
         updated_at: Some("c.updated_at"),
     };
 

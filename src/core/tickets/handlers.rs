@@ -103,7 +103,7 @@ impl Resource for Ticket {
             Ordering::new("updated_at", "t.updated_at", "timestamptz"),
         ],
         default: "-created_at",
-        search: Some("(t.title || ' ' || t.description)"),
+        search: Some("t.search_text"),
         updated_at: Some("t.updated_at"),
     };
 

@@ -54,14 +54,14 @@ impl Resource for ClassMember {
     const LISTING: Listing = Listing {
         filters: &[Filter::new("status", "e.status", Kind::OneOf(Status::NAMES))],
         orderings: &[
-            Ordering::new("last_name", "s.last_name", "text"),
-            Ordering::new("first_name", "s.first_name", "text"),
+            Ordering::named("last_name", "s.last_name collate \"vi-x-icu\""),
+            Ordering::named("first_name", "s.first_name collate \"vi-x-icu\""),
             Ordering::new("student_number", "coalesce(sp.student_id, '')", "text"),
             Ordering::new("status", "e.status", "text"),
             Ordering::new("requested_at", "e.requested_at", "timestamptz"),
         ],
         default: "last_name,first_name",
-        search: Some("(s.first_name || ' ' || s.last_name || ' ' || coalesce(sp.student_id, ''))"),
+        search: Some("s.search_text"),
         updated_at: Some("e.updated_at"),
     };
 

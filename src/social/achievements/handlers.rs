@@ -70,11 +70,11 @@ impl Resource for Achievement {
         filters: &[Filter::new("is_active", "t.is_active", Kind::Flag)],
         orderings: &[
             Ordering::new("points_required", "t.points_required", "int8"),
-            Ordering::new("name", "lower(t.name)", "text"),
+            Ordering::named("name", "t.name collate \"vi-x-icu\""),
             Ordering::new("updated_at", "t.updated_at", "timestamptz"),
         ],
         default: "id",
-        search: Some("(t.name || ' ' || t.description)"),
+        search: Some("t.search_text"),
         updated_at: Some("t.updated_at"),
     };
 

@@ -95,15 +95,15 @@ const FILTERS: &[Filter] = &[
 ];
 
 const ORDERINGS: &[Ordering] = &[
-    Ordering::new("last_name", "u.last_name", "text"),
-    Ordering::new("first_name", "u.first_name", "text"),
+    Ordering::named("last_name", "u.last_name collate \"vi-x-icu\""),
+    Ordering::named("first_name", "u.first_name collate \"vi-x-icu\""),
     Ordering::new("email", "u.email", "text"),
     Ordering::new("username", "u.username", "text"),
     Ordering::new("created_at", "u.created_at", "timestamptz"),
     Ordering::new("updated_at", "u.updated_at", "timestamptz"),
 ];
 
-const SEARCH: Option<&str> = Some("(u.first_name || ' ' || u.last_name || ' ' || u.email || ' ' || u.username)");
+const SEARCH: Option<&str> = Some("u.search_text");
 
 /// What the rows of a parent's list can be narrowed or ordered by without telling more of a child than is shown.
 pub(super) const KNOWN_OF_CHILDREN: &[&str] = &["user_type", "first_name", "last_name", "created_at", "updated_at"];

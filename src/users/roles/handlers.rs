@@ -60,11 +60,11 @@ impl Resource for Role {
     const LISTING: Listing = Listing {
         filters: &[],
         orderings: &[
-            Ordering::new("name", "r.name", "text"),
+            Ordering::named("name", "r.name collate \"vi-x-icu\""),
             Ordering::new("created_at", "r.created_at", "timestamptz"),
         ],
         default: "id",
-        search: Some("(r.name || ' ' || r.description)"),
+        search: Some("r.search_text"),
         updated_at: Some("r.updated_at"),
     };
 

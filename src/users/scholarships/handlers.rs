@@ -80,11 +80,11 @@ impl Resource for Scholarship {
     const LISTING: Listing = Listing {
         filters: &[Filter::new("is_active", "s.is_active", Kind::Flag)],
         orderings: &[
-            Ordering::new("name", "lower(s.name)", "text"),
+            Ordering::named("name", "s.name collate \"vi-x-icu\""),
             Ordering::new("updated_at", "s.updated_at", "timestamptz"),
         ],
         default: "id",
-        search: Some("(s.name || ' ' || s.description)"),
+        search: Some("s.search_text"),
         updated_at: Some("s.updated_at"),
     };
 

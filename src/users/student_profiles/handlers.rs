@@ -125,7 +125,7 @@ impl Resource for StudentProfile {
             Ordering::new("created_at", "sp.created_at", "timestamptz"),
         ],
         default: "id",
-        search: None,
+        search: Some("u.search_text"),
         updated_at: Some("sp.updated_at"),
     };
 

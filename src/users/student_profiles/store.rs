@@ -24,7 +24,8 @@ select sp.id,
        sp.academic_status,
        sp.created_at,
        sp.updated_at
-from student_profiles sp"
+from student_profiles sp
+join users u on u.id = sp.user_id"
 );
 
 /// ` or exists (…` that ends before the convenor's id and its bracket.

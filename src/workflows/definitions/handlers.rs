@@ -122,7 +122,7 @@ impl Resource for Workflow {
             Filter::new("is_active", "w.is_active", Kind::Flag),
         ],
         orderings: &[
-            Ordering::new("name", "w.name", "text"),
+            Ordering::named("name", "w.name collate \"vi-x-icu\""),
             Ordering::new("created_at", "w.created_at", "timestamptz"),
             Ordering::new("updated_at", "w.updated_at", "timestamptz"),
         ],
