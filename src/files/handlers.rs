@@ -11,7 +11,7 @@ use tokio_util::io::ReaderStream;
 use super::kinds::{may_be_shown, of_ending};
 use crate::access::Public;
 use crate::app::AppState;
-use crate::http::{Answer, Answers, Describe, Notes, PathId, Problem, Schemas, path_text, query_pairs};
+use crate::http::{Answer, Answers, Describe, Notes, PathId, Problem, Schemas, name_file, path_text, query_pairs};
 
 /// A file's bytes.
 pub(super) struct FileAnswer(Response);
@@ -143,14 +143,10 @@ async fn send(path: &std::path::Path, content_type: &str, name: &str) -> Answer<
 /// The headers that keep a browser from taking a file for anything but what it is.
 fn describe(headers: &mut HeaderMap, content_type: &str, name: &str) {
     let place = if may_be_shown(content_type) { "inline" } else { "attachment" };
-    let plain: String =
-        name.chars().map(|c| if c.is_ascii_alphanumeric() || "._- ".contains(c) { c } else { '_' }).collect();
     if let Ok(value) = HeaderValue::from_str(content_type) {
         headers.insert(header::CONTENT_TYPE, value);
     }
-    if let Ok(value) = HeaderValue::from_str(&format!("{place}; filename=\"{plain}\"")) {
-        headers.insert(header::CONTENT_DISPOSITION, value);
-    }
+    name_file(headers, place, name);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
 }

@@ -10,6 +10,7 @@
 mod handlers;
 mod kinds;
 mod memory;
+mod names;
 mod store;
 mod upload;
 

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::kinds::{Accepts, Kind};
 use super::memory::Memory;
+use super::names;
 use super::upload::UploadedFile;
 use crate::access::Actor;
 use crate::db::Pool;
@@ -154,9 +155,9 @@ impl FileStore {
         let Some(kind) = accepts.kind_of(&file.bytes) else {
             return Err(refuse(format!("This type of file is not accepted. Send {}.", accepts.says())));
         };
-        let original_name = file.name.clone();
         let bytes = file.bytes.clone();
         let Some((read, write)) = format_of(kind) else {
+            let original_name = names::kept(&file.name, kind.ending);
             return Ok(Accepted { original_name, bytes, media_type: kind.media_type, ending: kind.ending });
         };
         let (wide, high, decoded) = size_of(&bytes, read).map_err(|_| refuse(NO_PICTURE.to_owned()))?;
@@ -180,7 +181,7 @@ impl FileStore {
         let bytes = redrawn.await.map_err(Problem::internal)?.map_err(refuse)?.into();
         let is_gif = kind.ending == "gif";
         let (media_type, ending) = if is_gif { ("image/png", "png") } else { (kind.media_type, kind.ending) };
-        Ok(Accepted { original_name, bytes, media_type, ending })
+        Ok(Accepted { original_name: names::kept(&file.name, ending), bytes, media_type, ending })
     }
 
     /// Writes a file to the disk and its row in this transaction.

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::multipart::{Multipart, MultipartError};
 use axum::extract::{DefaultBodyLimit, FromRequest, Request};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio_util::bytes::BytesMut;
 
 use super::memory::Share;
+use super::names;
 use crate::app::AppState;
+use crate::http::text::Text;
 use crate::http::{Answer, Describe, Notes, Problem, Repeat, Schemas, left_unread, too_large, typed_part};
 
 /// A multipart body: at most one file, and text fields.
@@ -31,7 +33,7 @@ pub struct Upload {
 pub struct UploadedFile {
     /// The part's name.
     pub field: String,
-    /// What the sender calls the file: shown, never a path.
+    /// What the sender calls the file, which may be anything; [`Accepted`](super::Accepted) has a name to show.
     pub name: String,
     /// The bytes.
     pub bytes: Bytes,
@@ -84,8 +86,8 @@ impl FromRequest<AppState> for Upload {
         let mut upload = Self { file: None, fields: BTreeMap::new(), repeat: Repeat::default() };
         let mut whole = Vec::new();
         while let Some(mut part) = parts.next_field().await.map_err(broken)? {
-            let field = part.name().unwrap_or_default().to_owned();
-            let name = part.file_name().map(str::to_owned);
+            let disposition = part.headers().get(header::CONTENT_DISPOSITION);
+            let (field, name) = names::of_part(disposition.map(HeaderValue::as_bytes).unwrap_or_default());
             let (mut share, mut bytes) = (None, BytesMut::new());
             while let Some(chunk) = part.chunk().await.map_err(broken)? {
                 if name.is_some() && bytes.len() + chunk.len() > largest_file {
@@ -105,7 +107,7 @@ impl FromRequest<AppState> for Upload {
                     return Err(Problem::invalid(field, "Only one file can be sent at a time."));
                 }
                 Some(name) => {
-                    upload.file = Some(UploadedFile { field, name: plain_name(&name), bytes, share: Arc::new(share) });
+                    upload.file = Some(UploadedFile { field, name, bytes, share: Arc::new(share) });
                 }
                 None => {
                     if upload.fields.len() == MOST_FIELDS {
@@ -115,6 +117,7 @@ impl FromRequest<AppState> for Upload {
                     let text = text.ok_or_else(|| {
                         Problem::invalid(field.clone(), "This field must be text in UTF-8, without null characters.")
                     })?;
+                    let text = Text::of(&field).kept(&text).into_owned();
                     upload.fields.insert(field, text);
                 }
             }
@@ -131,11 +134,6 @@ fn broken(error: MultipartError) -> Problem {
         return too_large();
     }
     Problem::malformed("The multipart body is malformed or was cut off.")
-}
-
-/// The last step of a path, without control characters, in at most 255 characters.
-fn plain_name(name: &str) -> String {
-    name.rsplit(['/', '\\']).next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(255).collect()
 }
 
 impl Upload {

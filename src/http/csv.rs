@@ -10,8 +10,10 @@ use serde_json::json;
 
 use super::answer::etag;
 use super::describe::{Answers, Describe, Notes, Schemas};
+use super::disposition::name_file;
 use super::list::{Asked, query_pairs};
 use super::problem::{Answer, Faults, Problem};
+use super::text::one_line;
 use super::verbs::Resource;
 use crate::app::AppState;
 use crate::ids::{Id, Moment};
@@ -60,7 +62,7 @@ impl Csv {
     /// # Errors
     /// 500 when a row has more or fewer cells than the header.
     pub fn with(file_name: &str, head: &[&str], rows: impl IntoIterator<Item = Vec<Cell>>) -> Answer<Self> {
-        let mut file = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+        let mut file = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(MARK.to_vec());
         file.write_record(head).map_err(Problem::internal)?;
         for row in rows {
             file.write_record(row.iter().map(|cell| &cell.0)).map_err(Problem::internal)?;
@@ -70,9 +72,20 @@ impl Csv {
     }
 }
 
-/// A file name that needs no quoting on any system.
+/// Says that UTF-8 follows: Excel takes a file without it for one in the letters of the machine.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// A name that is a file's on any system.
 fn plain(name: &str) -> String {
-    name.chars().map(|sign| if sign.is_ascii_alphanumeric() || "._-".contains(sign) { sign } else { '_' }).collect()
+    let is_plain = |sign: char| sign.is_alphanumeric() || "._-".contains(sign);
+    one_line(name).chars().map(|sign| if is_plain(sign) { sign } else { '_' }).collect()
+}
+
+impl From<Moment> for Cell {
+    /// In local time (`TIME_ZONE`), as spreadsheets take it for a moment.
+    fn from(moment: Moment) -> Self {
+        Self(moment.local().format("%Y-%m-%d %H:%M:%S").to_string())
+    }
 }
 
 impl From<&str> for Cell {
@@ -103,13 +116,6 @@ macro_rules! cells_that_are_no_text {
 }
 cells_that_are_no_text!(Id, NaiveDate, Decimal, i32, i64);
 
-impl From<Moment> for Cell {
-    /// Local time, in a form that spreadsheets take for one.
-    fn from(moment: Moment) -> Self {
-        Self(moment.local().format("%Y-%m-%d %H:%M:%S").to_string())
-    }
-}
-
 impl<T: Into<Cell>> From<Option<T>> for Cell {
     /// An absent value is an empty cell.
     fn from(value: Option<T>) -> Self {
@@ -123,12 +129,10 @@ impl IntoResponse for Csv {
         let mut response = ([(header::CONTENT_TYPE, "text/csv; charset=utf-8")], self.bytes).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-        let disposition = format!("attachment; filename=\"{}\"", self.file_name);
-        for (name, value) in [(header::CONTENT_DISPOSITION, disposition), (header::ETAG, tag)] {
-            if let Ok(value) = HeaderValue::from_str(&value) {
-                headers.insert(name, value);
-            }
+        if let Ok(tag) = HeaderValue::from_str(&tag) {
+            headers.insert(header::ETAG, tag);
         }
+        name_file(headers, "attachment", &self.file_name);
         response
     }
 }
@@ -222,13 +226,13 @@ mod tests {
 
     #[test]
     fn a_file_name_cannot_leave_its_header() {
-        assert_eq!(plain("class-COS\"; x=\"/../é\r\n.csv"), "class-COS___x___..____.csv");
+        assert_eq!(plain("class-COS\"; x=\"/../é\r\n.csv"), "class-COS___x___.._é_.csv");
     }
 
     #[test]
     fn every_row_has_the_cells_of_the_header() {
         assert!(Csv::with("a.csv", &["a", "b"], [vec!["1".into()]]).is_err());
         let file = Csv::with("a.csv", &["a", "b"], [vec!["1,\"2\"".into(), "x\ny".into()]]).unwrap();
-        assert_eq!(String::from_utf8(file.bytes).unwrap(), "a,b\r\n\"1,\"\"2\"\"\",\"x\ny\"\r\n");
+        assert_eq!(String::from_utf8(file.bytes).unwrap(), "\u{feff}a,b\r\n\"1,\"\"2\"\"\",\"x\ny\"\r\n");
     }
 }

@@ -1,5 +1,5 @@
 //! What a JSON body may be, decided while it is read: how many values it has, how long its names are, that no name stands
-//! twice in an object, and that there is no NUL.
+//! twice in an object, and that there is no NUL. Texts are read as they are kept ([`Text`]).
 //!
 //! A megabyte of text can stand for a hundred megabytes of values, and each of them can be at fault. So values are weighed
 //! as they come, reading stops at the first that is too much, and a path is spelt out only for faults that will be told.
@@ -11,6 +11,7 @@ use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
 use super::problem::Faults;
+use super::text::Text;
 
 /// What the values of a body may weigh together, in bytes of memory: 20,000 small objects, or half a million numbers.
 const HEAVIEST: usize = 16 * 1024 * 1024;
@@ -85,6 +86,15 @@ impl fmt::Write for Beginning {
 }
 
 impl Place<'_> {
+    /// The name of the member that it is, or is in a list of.
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::Body => None,
+            Self::Item(within, _) => within.name(),
+            Self::Member(_, name) => Some(name),
+        }
+    }
+
     pub(super) fn spelt(&self) -> String {
         let mut beginning = Beginning(String::new());
         // It fails where enough is spelt.
@@ -150,7 +160,8 @@ impl<'de> Visitor<'de> for Judged<'_> {
         if value.contains('\0') {
             self.judge.refuse(self.place, "Null characters are not allowed.");
         }
-        Ok(Value::String(value.to_owned()))
+        let text = self.place.name().map_or(Text::Lines, Text::of);
+        Ok(Value::String(text.kept(value).into_owned()))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Value, A::Error> {

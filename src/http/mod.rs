@@ -4,6 +4,7 @@ mod answer;
 mod body;
 mod csv;
 mod describe;
+mod disposition;
 mod dry_run;
 mod judge;
 mod list;
@@ -17,6 +18,7 @@ mod read;
 mod repeat;
 mod routes;
 pub mod sheet;
+pub mod text;
 mod unread;
 mod verbs;
 
@@ -26,6 +28,7 @@ pub use body::{Bare, Changes, Json, Optional, PathId, Posted, typed, typed_part}
 pub(crate) use body::{path_text, too_large};
 pub use csv::{AskedAs, Cell, Csv, Format, OrCsv};
 pub use describe::{Answers, Describe, Notes, Schemas, schema_of};
+pub use disposition::name_file;
 pub use dry_run::{DryRun, Reason, Trial, Tried};
 pub(crate) use list::flag;
 pub use list::{Asked, Cursors, Listed, query_pairs};

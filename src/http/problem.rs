@@ -20,6 +20,7 @@ use rust_decimal::Decimal;
 use serde_json::{Map, Value, json};
 
 use super::origin::Origin;
+use super::text::is_blank;
 
 /// What a handler answers.
 pub type Answer<T> = Result<T, Problem>;
@@ -413,7 +414,7 @@ impl Faults {
 
     /// Text that must say something, in at most `most` characters.
     pub fn name(&mut self, field: &str, value: &str, most: usize) {
-        if value.trim().is_empty() {
+        if is_blank(value) {
             self.add(field, "This field is required and may not be blank.");
         }
         self.text(field, value, most);

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
@@ -12,7 +11,7 @@ use utoipa::ToSchema;
 use super::tables::{TABLES, Table};
 use crate::access::{Actor, may};
 use crate::db::Reading;
-use crate::http::{Answer, Answers, Notes, Schemas, Shown};
+use crate::http::{Answer, Answers, Notes, Schemas, Shown, name_file};
 use crate::ids::Id;
 
 /// The most rows of a table, the newest.
@@ -48,7 +47,8 @@ pub(super) async fn export(actor: Actor<may::ExportOwnData>, mut conn: Reading) 
 }
 
 async fn rows_of(conn: &mut PgConnection, table: &Table, person: Id) -> sqlx::Result<Vec<Value>> {
-    let secret: Vec<String> = table.secret.split_whitespace().map(str::to_owned).collect();
+    // What a search looks through says nothing that the other columns do not.
+    let secret: Vec<String> = table.secret.split_whitespace().chain(["search_text"]).map(str::to_owned).collect();
     // `$1` in the array's conditions is the first value bound.
     let of_the_person = |sql: &str| sql.replace("$1", &person.to_string());
     let condition = of_the_person(table.shown);
@@ -65,8 +65,7 @@ async fn rows_of(conn: &mut PgConnection, table: &Table, person: Id) -> sqlx::Re
 impl IntoResponse for Attachment {
     fn into_response(self) -> Response {
         let mut response = self.0.into_response();
-        let value = HeaderValue::from_static("attachment; filename=\"my-data.json\"");
-        response.headers_mut().insert(header::CONTENT_DISPOSITION, value);
+        name_file(response.headers_mut(), "attachment", "my-data.json");
         response
     }
 }

@@ -45,7 +45,12 @@ async fn a_private_file_is_served_to_the_holder_of_a_link() {
     reply.expect(200);
     assert_eq!(reply.bytes, bytes);
     assert_eq!(reply.header("content-type"), Some("application/pdf"));
-    assert_eq!(reply.header("content-disposition"), Some("inline; filename=\"Plan _B_ _ f_r alle.pdf\""));
+    assert_eq!(
+        reply.header("content-disposition"),
+        Some(
+            "inline; filename=\"Plan _B_ _ fur alle.pdf\"; filename*=UTF-8''Plan%20%22B%22%20%E2%80%93%20f%C3%BCr%20alle.pdf"
+        )
+    );
     assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
     assert_eq!(reply.header("content-security-policy"), Some("default-src 'none'; sandbox"));
     assert_eq!(reply.header("cache-control"), Some("private, no-store"));

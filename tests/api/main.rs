@@ -42,6 +42,7 @@ mod openapi;
 mod privacy;
 mod social;
 mod support;
+mod text;
 mod traces;
 mod uploads;
 mod users;

@@ -294,7 +294,7 @@ async fn an_exported_transcript_is_whole_and_dated_where_the_university_is() {
     let facts = "\"S 1\"\"\",'=1+1 Ånn,BA-CS,\"'+Computing, \"\"all\"\"\",2026-03-01,2026";
     let sums = "2026-03-02,1.43,37.5,2";
     let wanted = [
-        "student_number,student_name,course_code,course_name,date_issued,year,semester,unit_code,unit_name,credit_points,\
+        "\u{feff}student_number,student_name,course_code,course_name,date_issued,year,semester,unit_code,unit_name,credit_points,\
          status,grade,marks,grade_point,completion_date,gpa,total_credit_points,total_units_completed"
             .to_owned(),
         format!("{facts},S1,UNT2,'@sum,12.5,COMPLETED,A-,78.00,3.7,{sums}"),

@@ -291,6 +291,7 @@ pub(crate) fn names(mark: &str) -> Vec<(String, String)> {
         "./",
         "public/../../",
     ];
+    let extended = ("x\"; filename*=\"UTF-8''..%2F..%2Fa.png".to_owned(), "a.png".to_owned());
     let same = [
         "..",
         ".",
@@ -313,9 +314,15 @@ pub(crate) fn names(mark: &str) -> Vec<(String, String)> {
         "desktop.ini",
         "<script>",
     ];
+    // Which are pictures by their ending; all others are given one.
+    let ours = |name: &str| match name {
+        "NUL.png" | "x.php.png" | "ümlaut ☃.png" => name.to_owned(),
+        "" | " " => "file.png".to_owned(),
+        _ => format!("{}.png", name.trim()),
+    };
     let climbing = climbing.iter().map(|way| (format!("{way}{mark}"), mark.to_owned()));
-    let ending_in_a_step = ["../", "a/b/", "/"].iter().map(|name| ((*name).to_owned(), String::new()));
-    let long = ("n".repeat(300), "n".repeat(255));
-    let same = same.iter().map(|name| ((*name).to_owned(), (*name).to_owned()));
-    climbing.chain(ending_in_a_step).chain([long]).chain(same).collect()
+    let ending_in_a_step = ["../", "a/b/", "/"].iter().map(|name| ((*name).to_owned(), "file.png".to_owned()));
+    let long = ("n".repeat(300), format!("{}.png", "n".repeat(251)));
+    let same = same.iter().map(|name| ((*name).to_owned(), ours(name)));
+    climbing.chain(ending_in_a_step).chain([long, extended]).chain(same).collect()
 }

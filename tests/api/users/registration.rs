@@ -191,7 +191,7 @@ async fn whoever_is_no_administrator_chooses_names_and_password_and_nothing_else
             assert_eq!(row["created_by"], json!(author), "{who}");
             let hash = row["password_hash"].as_str().unwrap();
             assert!(hash.starts_with("$argon2id$"), "{who}: {hash}");
-            for theirs in ["id", "email", "username", "password_hash"] {
+            for theirs in ["id", "email", "username", "password_hash", "search_text", "student_number"] {
                 row.as_object_mut().unwrap().remove(theirs);
             }
             made.push(row);
@@ -419,7 +419,7 @@ async fn a_user_name_that_looks_like_anothers_is_taken_for_whoever_writes_it() {
     }
     // Which was first does not matter, and what only resembles in ASCII are two names.
     app.anonymous().post(USERS, &newcomer_with(&json!({ "username": "v\u{131}v" }))).await.expect(201);
-    for (username, status) in [("viv", 409), ("VIV", 409), ("modem", 201), ("modern", 201), ("vi\u{308}v", 400)] {
+    for (username, status) in [("viv", 409), ("VIV", 409), ("modem", 201), ("modern", 201), ("vi\u{308}v", 201)] {
         let email = format!("{}@example.org", username.is_ascii());
         let reply = admin
             .post(USERS, &newcomer_with(&json!({ "email": format!("{username}.{email}"), "username": username })))
