@@ -175,8 +175,6 @@ async fn a_class_list_as_a_file_is_the_whole_class_and_no_formula() {
     assert_eq!(file.header("content-type"), Some("text/csv; charset=utf-8"));
     assert_eq!(file.header("content-disposition"), Some("attachment; filename=\"class-COS_1-2026-S1.csv\""));
     assert_eq!(file.next_page(), None);
-    // As a spreadsheet takes it for a moment.
-    let local = "2026-03-02 09:00:00";
     let row = |place: usize, rest: &str| {
         let (enrollment, student, email) = &made[place];
         format!("{enrollment},{student},{}", rest.replace("EMAIL", email))
