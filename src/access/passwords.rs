@@ -20,6 +20,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
+use unicode_normalization::UnicodeNormalization as _;
 use zxcvbn::{Score, zxcvbn};
 
 use super::throttle::network;
@@ -271,17 +272,30 @@ pub fn is_dated(hash: &str) -> bool {
     !hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$")
 }
 
+/// A password as it is hashed: in one Unicode form (NFKC), whichever the keyboard sends.
+pub(crate) fn in_one_form(password: &str) -> String {
+    password.nfkc().collect()
+}
+
 fn compute(password: &str) -> Answer<String> {
     let hash: PasswordHash = Argon2::default()
-        .hash_password(password.as_bytes())
+        .hash_password(in_one_form(password).as_bytes())
         .map_err(|error| Problem::internal(anyhow::anyhow!("argon2: {error}")))?;
     Ok(hash.to_string())
 }
 
+/// Whether a password fits in one Unicode form, or as it was typed: hashes from Django and older ones of ours are of that.
+/// How often is hashed depends on the password alone, so that it tells nothing of the account.
 fn verify(password: &str, hash: &str) -> bool {
     if password.len() > LONGEST {
         return false;
     }
+    let form = in_one_form(password);
+    let fits = verify_form(&form, hash);
+    if form == password { fits } else { verify_form(password, hash) | fits }
+}
+
+fn verify_form(password: &str, hash: &str) -> bool {
     if let Some(django) = hash.strip_prefix("pbkdf2_sha256$") {
         return verify_django(password, django).unwrap_or(false);
     }
@@ -319,10 +333,12 @@ pub(crate) fn check(faults: &mut Faults, field: &str, password: &str, about: &[(
 ///
 /// `about` is what the password may not resemble: the owner's names, user name and mail address.
 pub fn check_rules(faults: &mut Faults, field: &str, password: &str, about: &[(&str, &str)]) {
+    let typed = password;
+    let password = &in_one_form(password);
     if password.chars().count() < 8 {
         faults.add(field, "This password is too short. It must contain at least 8 characters.");
     }
-    if password.len() > LONGEST {
+    if typed.len() > LONGEST {
         faults.add(field, format!("This password is too long. It may have at most {LONGEST} bytes."));
     }
     if !password.is_empty() && password.chars().all(char::is_numeric) {
@@ -330,7 +346,7 @@ pub fn check_rules(faults: &mut Faults, field: &str, password: &str, about: &[(&
     }
     let lower = password.to_lowercase();
     for (what, value) in about {
-        let similar = value.to_lowercase().split(|c: char| !c.is_alphanumeric()).any(|word| {
+        let similar = in_one_form(value).to_lowercase().split(|c: char| !c.is_alphanumeric()).any(|word| {
             let long = word.chars().count() >= 4;
             (long && lower.contains(word)) || (lower.chars().count() >= 4 && word.contains(&lower))
         });

@@ -8,6 +8,7 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, PasswordHasher};
 
 use super::import::report::Progress;
+use crate::access::passwords::in_one_form;
 
 /// Does `each` to all items, as many at a time as there are cores. The results stand in the order of the items.
 ///
@@ -60,7 +61,7 @@ pub(super) async fn hash_all(passwords: Vec<String>, progress: &Progress) -> any
 /// When it cannot be hashed.
 pub(super) fn hash(password: &str) -> anyhow::Result<String> {
     let hash: anyhow::Result<PasswordHash> =
-        Argon2::default().hash_password(password.as_bytes()).map_err(|error| anyhow!("argon2: {error}"));
+        Argon2::default().hash_password(in_one_form(password).as_bytes()).map_err(|error| anyhow!("argon2: {error}"));
     Ok(hash?.to_string())
 }
 
