@@ -137,7 +137,7 @@ async fn a_slug_is_plain_and_taken_once() {
     for field in ["name", "slug", "schema"] {
         assert_eq!(nothing.errors(field).len(), 1, "{field}: {}", nothing.body);
     }
-    for slug in ["A", "a_b", "a--b", "-a", "a-", "a b", "é", "a\n", ""] {
+    for slug in ["A", "a_b", "a--b", "-a", "a-", "a b", "é", "a\nb", ""] {
         let body = json!({ "name": "N", "slug": slug, "schema": {} });
         let reply = staff.post(FORMS, &body).await;
         assert_eq!((reply.refusal(), reply.errors("slug").len()), ((400, "invalid"), 1), "{slug:?}: {}", reply.body);
