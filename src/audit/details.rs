@@ -80,7 +80,7 @@ fn sees(resource_type: &str, field: &str) -> Sees {
 }
 
 /// The details as this viewer sees them.
-pub(super) fn seen(resource_type: &str, details: Value, viewer: &Viewer) -> Value {
+pub(crate) fn seen(resource_type: &str, details: Value, viewer: &Viewer) -> Value {
     let Value::Object(mut members) = details else { return details };
     let shown = |(field, value): (String, Value)| {
         let is_shown = match sees(resource_type, &field) {

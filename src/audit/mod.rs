@@ -18,6 +18,7 @@ use crate::access::Viewer;
 use crate::http::{Answer, Origin, Routes, list, show};
 use crate::ids::Id;
 
+pub(crate) use details::seen;
 pub use verify::{Fault, Report, verify};
 
 /// The endpoints of the log.

@@ -1,25 +1,54 @@
 //! `POST /{id}/anonymise/`: erases what is personal of somebody, and says table by table what was done.
+//!
+//! What is *of* the person goes by reference and by column, as [`TABLES`] says. In what is of others, [`Search`] replaces
+//! what can mean nobody else; what may mean somebody else is on the receipt, and goes when somebody confirms it.
 
 use axum::extract::State;
-use serde::Serialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, Postgres, QueryBuilder};
 use utoipa::ToSchema;
 
+use super::log;
+use super::mentions::{Change, Found, NearMiss, Search};
+use super::near::Near;
+use super::needles::{Known, Needles};
 use super::tables::{TABLES, Table};
 use crate::access::{Actor, UserType, may, refuse_weaker};
 use crate::app::AppState;
-use crate::audit;
-use crate::http::{Answer, Bare, Done, PathId, Problem};
+use crate::db;
+use crate::enrollment::end_requests;
+use crate::http::{Answer, Done, DryRun, Optional, PathId, Problem};
 use crate::ids::{Id, Moment};
 
-/// What an anonymising did.
+/// What somebody has decided on.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default)]
+pub(super) struct Confirmation {
+    /// Near misses, by the ids that a receipt gave them: these are replaced too.
+    #[schema(max_items = 1000)]
+    confirm: Vec<String>,
+}
+
+/// The most near misses that are confirmed at once.
+const MOST_CONFIRMED: usize = 1000;
+
+/// What an anonymising did, or would do.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct AnonymisingReceipt {
     user: Id,
+    /// Whether this only tells what would be done.
+    dry_run: bool,
     anonymised_at: Moment,
-    /// Each table that was touched.
+    /// Each table that was touched; each row of others counts once.
     tables: Vec<TouchedTable>,
+    /// Of a dry run: the first 1,000 texts of others in which the person would be replaced. Else empty.
+    changes: Vec<Change>,
+    /// How many texts of others these are in all.
+    changes_total: usize,
+    /// The first 1,000 places that may mean the person and are left, the likeliest first.
+    near_misses: Vec<NearMiss>,
+    /// How many there are in all.
+    near_misses_total: usize,
 }
 
 /// What was done to a table.
@@ -40,6 +69,8 @@ enum ErasingAction {
     Cleared,
     /// Where rows of others mentioned the person they no longer do.
     MentionsErased,
+    /// Messages that mention the person stay as they are: they are still to be delivered.
+    AwaitsDelivery,
     /// The audit log's rows have lost what was changed.
     DetailsErased,
     /// The audit log's rows have lost address and program.
@@ -51,26 +82,28 @@ pub(super) async fn anonymise(
     actor: Actor<may::AnonymiseUsers>,
     State(app): State<AppState>,
     PathId(id): PathId,
-    Bare { repeat }: Bare,
+    DryRun(only_asked): DryRun,
+    Optional { body, repeat }: Optional<Confirmation>,
 ) -> Answer<Done<AnonymisingReceipt>> {
     if id == actor.id() {
         return Err(Problem::conflict("own_account", "Nobody anonymises themselves; another administrator can."));
     }
-    let actor = &actor;
+    if body.confirm.len() > MOST_CONFIRMED {
+        return Err(Problem::invalid(
+            "confirm",
+            format!("At most {MOST_CONFIRMED} near misses are confirmed at once."),
+        ));
+    }
+    let (actor, near, confirmed) = (&actor, &Near::new(&app.config.secret_key), &body.confirm);
+    if only_asked {
+        // It is done and taken back, so that what it tells is what would be done.
+        let told =
+            db::rehearse(&app.db, |tx, _| Box::pin(async move { decided(tx, actor, near, id, confirmed, true).await }));
+        return Done::with(&told.await?);
+    }
     let answer = repeat
         .once(&app, actor.id(), |tx, _| {
-            Box::pin(async move {
-                let person = store::lock(tx, id).await?.ok_or_else(Problem::absent)?;
-                if person.is_anonymised {
-                    return Err(Problem::conflict("already_anonymised", "This person has been anonymised already."));
-                }
-                refuse_weaker(tx, actor, id).await?;
-                if person.is_superuser || person.user_type == UserType::Admin {
-                    let says = "This person is an administrator. Take that right away first.";
-                    return Err(Problem::conflict("is_administrator", says));
-                }
-                Done::with(&erase(tx, actor, id).await?)
-            })
+            Box::pin(async move { Done::with(&decided(tx, actor, near, id, confirmed, false).await?) })
         })
         .await?;
     // Where this fails the sweep removes them later.
@@ -80,31 +113,114 @@ pub(super) async fn anonymise(
     Ok(answer)
 }
 
-async fn erase(tx: &mut PgConnection, actor: &Actor<may::AnonymiseUsers>, id: Id) -> Answer<AnonymisingReceipt> {
-    let names = Names::of(tx, id).await?;
-    let mut tables = Vec::new();
-    let mut touched = |table, rows, action| {
+/// Erases the person, or what is confirmed of somebody who is erased already.
+async fn decided(
+    tx: &mut PgConnection,
+    actor: &Actor<may::AnonymiseUsers>,
+    near: &Near,
+    id: Id,
+    confirmed: &[String],
+    dry_run: bool,
+) -> Answer<AnonymisingReceipt> {
+    let person = store::lock(tx, id).await?.ok_or_else(Problem::absent)?;
+    if person.is_anonymised && confirmed.is_empty() {
+        return Err(Problem::conflict("already_anonymised", "This person has been anonymised already."));
+    }
+    refuse_weaker(tx, actor, id).await?;
+    if person.is_superuser || person.user_type == UserType::Admin {
+        let says = "This person is an administrator. Take that right away first.";
+        return Err(Problem::conflict("is_administrator", says));
+    }
+    // Earlier receipts quote what is now replaced.
+    store::forget_receipts(tx, id).await?;
+    let mut done = if person.is_anonymised { Erased::default() } else { erase(tx, actor, near, id).await? };
+    near.confirm(tx, id, confirmed, &mut done.found).await?;
+    done.found.details.extend(&done.own_details);
+    log::tell(tx, actor, id, &done.found.details, &done.origins).await?;
+    done.found.forget_misses(confirmed);
+    Ok(done.receipt(id, store::anonymised_at(tx, id).await?, dry_run))
+}
+
+/// What an erasing did.
+#[derive(Default)]
+struct Erased {
+    own_details: Vec<i64>,
+    origins: Vec<i64>,
+    /// Of the person's own rows: table by table, in order.
+    own: Vec<TouchedTable>,
+    found: Found,
+}
+
+impl Erased {
+    fn touch(&mut self, table: &'static str, rows: u64, action: ErasingAction) {
         if rows > 0 {
-            tables.push(TouchedTable { table, rows, action });
+            self.own.push(TouchedTable { table, rows, action });
         }
+    }
+
+    fn receipt(mut self, user: Id, anonymised_at: Moment, dry_run: bool) -> AnonymisingReceipt {
+        self.touch("audit_log", self.found.details.len() as u64, ErasingAction::DetailsErased);
+        self.touch("audit_log", self.origins.len() as u64, ErasingAction::OriginsErased);
+        for (rows, action) in [
+            (std::mem::take(&mut self.found.rows), ErasingAction::MentionsErased),
+            (std::mem::take(&mut self.found.awaiting), ErasingAction::AwaitsDelivery),
+        ] {
+            let mut counted: Vec<TouchedTable> = Vec::new();
+            for (table, _) in rows {
+                match counted.last_mut().filter(|last| last.table == table) {
+                    Some(last) => last.rows += 1,
+                    None => counted.push(TouchedTable { table, rows: 1, action }),
+                }
+            }
+            self.own.extend(counted);
+        }
+        AnonymisingReceipt {
+            user,
+            dry_run,
+            anonymised_at,
+            tables: self.own,
+            // What was erased is not told again.
+            changes: if dry_run { std::mem::take(&mut self.found.changes) } else { Vec::new() },
+            changes_total: self.found.changes_total,
+            near_misses_total: self.found.near_total,
+            near_misses: self.found.near_misses(),
+        }
+    }
+}
+
+async fn erase(tx: &mut PgConnection, actor: &Actor<may::AnonymiseUsers>, near: &Near, id: Id) -> Answer<Erased> {
+    end_requests(tx, actor, id).await?;
+    // All that leads to the person, before it is erased.
+    let needles = Needles::of(&known(tx, id).await?)?;
+    let mut done = Erased {
+        own_details: log::erase_own(tx, id).await?,
+        origins: log::erase_origins(tx, id).await?,
+        ..Erased::default()
     };
-    // Before what leads to the person is erased.
-    let details = store::erase_details(tx, id, &names.whole, &names.any).await?;
-    let origins = store::erase_origins(tx, id).await?;
-    touched("audit_log", details.len() as u64, ErasingAction::DetailsErased);
-    touched("audit_log", origins.len() as u64, ErasingAction::OriginsErased);
-    touched("idempotency_keys", store::forget_answers(tx, &names.any).await?, ErasingAction::MentionsErased);
-    let files = store::mark_files(tx, id).await?;
-    touched("stored_files", files, ErasingAction::Deleted);
+    done.touch("stored_files", store::mark_files(tx, id).await?, ErasingAction::Deleted);
+    done.found = Search { person: id, needles: &needles, near, viewer: actor }.run(tx).await?;
     for table in TABLES {
         let action = if table.deleted { ErasingAction::Deleted } else { ErasingAction::Cleared };
-        touched(table.name, clear(tx, table, id).await?, action);
-        touched(table.name, erase_mentions(tx, table, &names).await?, ErasingAction::MentionsErased);
+        done.touch(table.name, clear(tx, table, id).await?, action);
     }
-    let anonymised_at = store::anonymised_at(tx, id).await?;
-    let told = json!({ "erased_details": details, "erased_origins": origins });
-    audit::note(tx, actor.caller_id(), &actor.origin, "anonymise", "user", Some(id), &told).await?;
-    Ok(AnonymisingReceipt { user: id, anonymised_at, tables })
+    Ok(done)
+}
+
+/// What the person is known by, and what of it others are known by too.
+async fn known(tx: &mut PgConnection, id: Id) -> Answer<Known> {
+    let person = store::known_by(tx, id).await?;
+    let names = vec![(person.first_name, person.last_name), (person.official_first_name, person.official_last_name)];
+    let mut known = Known { emails: person.emails, phones: person.phones, numbers: person.numbers, ..Known::default() };
+    for (first, last) in names {
+        if !known.names.contains(&(first.clone(), last.clone())) {
+            known.names.push((first, last));
+        }
+    }
+    for words in Needles::of(&known)?.coarse_of_names() {
+        known.like_names.extend(store::names_with(tx, id, &words).await?);
+    }
+    known.of_others_too = store::of_others_too(tx, id, &known.emails, &known.phones).await?;
+    Ok(known)
 }
 
 /// Deletes the person's rows, or clears their columns.
@@ -130,75 +246,6 @@ async fn clear(tx: &mut PgConnection, table: &Table, person: Id) -> sqlx::Result
     Ok(sql.build().execute(tx).await?.rows_affected())
 }
 
-/// Replaces what mentions the person in everybody's rows.
-async fn erase_mentions(tx: &mut PgConnection, table: &Table, names: &Names) -> sqlx::Result<u64> {
-    let mut rows = 0;
-    let pattern = if table.published { &names.whole } else { &names.any };
-    for column in table.texts.split_whitespace() {
-        let mut sql = QueryBuilder::<Postgres>::new("update ");
-        sql.push(table.name).push(" set ").push(column).push(" = regexp_replace(").push(column).push(", ");
-        sql.push_bind(pattern).push(", '***', 'gi') where ").push(column).push(" ~* ").push_bind(pattern);
-        rows += sql.build().execute(&mut *tx).await?.rows_affected();
-    }
-    for (columns, to, pattern) in [(table.blanked, "'***'", pattern), (table.documents, "'{}'", &names.whole)] {
-        for column in columns.split_whitespace() {
-            let mut sql = QueryBuilder::<Postgres>::new("update ");
-            sql.push(table.name).push(" set ").push(column).push(" = ").push(to).push(" where ");
-            sql.push(column).push("::text ~* ").push_bind(pattern);
-            rows += sql.build().execute(&mut *tx).await?.rows_affected();
-        }
-    }
-    Ok(rows)
-}
-
-/// What the person is recognised by, as regular expressions of PostgreSQL.
-struct Names {
-    /// Full name, addresses, user name, phone: these mean nobody else.
-    whole: String,
-    /// Also the first and the last name alone.
-    any: String,
-}
-
-impl Names {
-    async fn of(tx: &mut PgConnection, id: Id) -> sqlx::Result<Self> {
-        let person = store::names(tx, id).await?;
-        let (first, last) = (person.first_name.trim(), person.last_name.trim());
-        let mut whole = person.known_by;
-        if !first.is_empty() && !last.is_empty() {
-            whole.extend([format!("{first} {last}"), format!("{last} {first}"), format!("{last}, {first}")]);
-        }
-        let alone = [first, last].map(str::to_owned);
-        let any: Vec<String> =
-            whole.iter().cloned().chain(alone.into_iter().filter(|n| n.chars().count() > 3)).collect();
-        Ok(Self { whole: any_of(&whole), any: any_of(&any) })
-    }
-}
-
-/// Any of the words, as a word of its own. Those of less than three letters mean nobody.
-fn any_of(words: &[String]) -> String {
-    let escaped: Vec<String> =
-        words.iter().map(|word| word.trim()).filter(|word| word.chars().count() > 2).map(escaped).collect();
-    // Of nothing there is no mention.
-    if escaped.is_empty() {
-        "$.^".to_owned()
-    } else {
-        format!("(?<![[:alnum:]])(?:{})(?![[:alnum:]])", escaped.join("|"))
-    }
-}
-
-fn escaped(word: &str) -> String {
-    let mut escaped = String::new();
-    for sign in word.chars() {
-        match sign {
-            // In JSON, and to a reader, one space is as good as another.
-            ' ' => escaped.push_str("[[:space:]]+"),
-            sign if sign.is_alphanumeric() => escaped.push(sign),
-            sign => escaped.extend(['\\', sign]),
-        }
-    }
-    escaped
-}
-
 /// Every SQL statement that is not made of the array.
 mod store {
     use sqlx::PgConnection;
@@ -217,8 +264,14 @@ mod store {
     pub(super) struct KnownBy {
         pub(super) first_name: String,
         pub(super) last_name: String,
-        /// Addresses, user names and phone numbers, also former ones.
-        pub(super) known_by: Vec<String>,
+        pub(super) official_first_name: String,
+        pub(super) official_last_name: String,
+        /// Also former ones.
+        pub(super) emails: Vec<String>,
+        /// Also former ones.
+        pub(super) phones: Vec<String>,
+        /// Student numbers.
+        pub(super) numbers: Vec<String>,
     }
 
     pub(super) async fn lock(tx: &mut PgConnection, id: Id) -> sqlx::Result<Option<Person>> {
@@ -234,19 +287,25 @@ mod store {
         .await
     }
 
-    pub(super) async fn names(tx: &mut PgConnection, id: Id) -> sqlx::Result<KnownBy> {
+    pub(super) async fn known_by(tx: &mut PgConnection, id: Id) -> sqlx::Result<KnownBy> {
         sqlx::query_as!(
             KnownBy,
-            r#"select u.first_name,
+            r#"with former as (
+                   select field, a.details #>> array['changes', field, 'before'] as value
+                     from audit_log a
+                    cross join unnest(array['email', 'phone_number']) as field
+                    where a.resource_type = 'user'
+                      and a.resource_id = $1
+               )
+               select u.first_name,
                       u.last_name,
-                      array[u.email, u.username, u.phone_number]
-                          || coalesce((select array_agg(distinct former.value)
-                                         from audit_log a
-                                        cross join unnest(array['email', 'username', 'phone_number']) as field
-                                        cross join lateral (values (a.details #>> array['changes', field, 'before'])) former (value)
-                                        where a.resource_type = 'user'
-                                          and a.resource_id = u.id
-                                          and former.value <> ''), '{}') as "known_by!"
+                      u.official_first_name,
+                      u.official_last_name,
+                      array(select u.email union select value from former where field = 'email' and value <> '') as "emails!",
+                      array(select u.phone_number where u.phone_number <> ''
+                             union
+                            select value from former where field = 'phone_number' and value <> '') as "phones!",
+                      array(select distinct p.student_id from student_profiles p where p.user_id = $1) as "numbers!"
                  from users u
                 where u.id = $1"#,
             id.0
@@ -255,55 +314,57 @@ mod store {
         .await
     }
 
-    /// Erases what the log says of the person: rows about the account and about what the person wrote or was told, and
-    /// any that mention the person. Returns their ids.
-    pub(super) async fn erase_details(tx: &mut PgConnection, id: Id, whole: &str, any: &str) -> sqlx::Result<Vec<i64>> {
+    /// The full names of others, in both orders, in which all of these expressions match.
+    pub(super) async fn names_with(tx: &mut PgConnection, id: Id, words: &[String]) -> sqlx::Result<Vec<String>> {
         sqlx::query_scalar!(
-            "update audit_log
-                set details = '{}', salt = ''
-              where details <> '{}'
-                and ((resource_type = 'user' and resource_id = $1)
-                     or (resource_type = 'ticket'
-                         and resource_id in (select id from tickets where submitter_id = $1))
-                     or (resource_type = 'ticket_comment'
-                         and resource_id in (select c.id
-                                               from ticket_comments c
-                                               join tickets k on k.id = c.ticket_id
-                                              where $1 in (c.commenter_id, k.submitter_id)))
-                     or (resource_type = 'notification'
-                         and resource_id in (select id from notifications where $1 in (recipient_id, actor_id)))
-                     or (resource_type = 'guardian' and resource_id in (select id from guardians where user_id = $1))
-                     or (resource_type in ('enrollment', 'attendance_record', 'scholarship_application', 'ticket',
-                                           'ticket_comment', 'notification', 'gold_transaction')
-                         and details::text ~* $3)
-                     or details::text ~* $2)
-             returning id",
+            r#"select distinct name as "name!"
+                 from users u
+                cross join lateral (values (u.first_name || ' ' || u.last_name),
+                                           (u.last_name || ' ' || u.first_name),
+                                           (u.official_first_name || ' ' || u.official_last_name),
+                                           (u.official_last_name || ' ' || u.official_first_name)) named (name)
+                where u.id <> $1
+                  and name ~ all($2::text[])"#,
             id.0,
-            whole,
-            any
+            words
         )
         .fetch_all(tx)
         .await
     }
 
-    /// Erases from where the person came, in the rows of what they did. Returns their ids.
-    pub(super) async fn erase_origins(tx: &mut PgConnection, id: Id) -> sqlx::Result<Vec<i64>> {
+    /// Which of these addresses and phone numbers somebody else has too.
+    pub(super) async fn of_others_too(
+        tx: &mut PgConnection,
+        id: Id,
+        emails: &[String],
+        phones: &[String],
+    ) -> sqlx::Result<Vec<String>> {
         sqlx::query_scalar!(
-            "update audit_log
-                set ip_address = null, user_agent = '', origin_salt = ''
-              where origin_salt <> ''
-                and (user_id = $1 or (user_id is null and resource_type = 'user' and resource_id = $1))
-             returning id",
-            id.0
+            r#"select theirs.email as "value!"
+                 from unnest($2::text[]) theirs (email)
+                where exists (select from users u where lower(u.email) = lower(theirs.email) and u.id <> $1)
+                union all
+               select theirs.phone
+                 from unnest($3::text[]) theirs (phone)
+                where exists (select
+                                from users u
+                               where u.id <> $1
+                                 and u.phone_number <> ''
+                                 and regexp_replace(u.phone_number, '^\+?(84|0)', '')
+                                     = regexp_replace(theirs.phone, '^\+?(84|0)', ''))"#,
+            id.0,
+            emails,
+            phones
         )
         .fetch_all(tx)
         .await
     }
 
-    /// Forgets the kept answers to others in which the person is mentioned.
-    pub(super) async fn forget_answers(tx: &mut PgConnection, any: &str) -> sqlx::Result<u64> {
-        let done = sqlx::query!("delete from idempotency_keys where convert_from(body, 'UTF8') ~* $1", any);
-        Ok(done.execute(tx).await?.rows_affected())
+    /// Forgets the kept receipts of earlier calls for this person.
+    pub(super) async fn forget_receipts(tx: &mut PgConnection, id: Id) -> sqlx::Result<()> {
+        let target = format!("POST /api/users/users/{id}/anonymise");
+        sqlx::query!("delete from idempotency_keys where target = $1", target).execute(tx).await?;
+        Ok(())
     }
 
     /// Marks the person's own files for removal: the picture, and what belongs to tickets and applications of theirs. The

@@ -2,6 +2,8 @@
 //!
 //! [`tables`] says what is personal where; [`export`] and [`anonymise`] do what it says. What always holds:
 //!
+//! - what is of others changes only where it can mean nobody but the person: [`needles`] knows what can, [`mentions`] where
+//!   it is looked for, and what is not sure waits for somebody's word: [`near`];
 //! - an anonymised person stays so, whatever else was on its way: `users_anonymised_stay_so`;
 //! - the academic record and the ledgers keep every row;
 //! - the audit log's chain stays whole: what is erased there is in it by salted digests alone, and the row that an
@@ -11,6 +13,10 @@
 
 mod anonymise;
 mod export;
+mod log;
+mod mentions;
+mod near;
+mod needles;
 pub mod tables;
 
 use crate::http::Routes;

@@ -3,6 +3,8 @@
 //!
 //! Ids of people are kept everywhere: once the account is anonymised they lead to nobody.
 
+use crate::access::Permission as P;
+
 /// A table, and what of it is personal. Columns are named in one line, with spaces between.
 #[derive(Debug, Clone, Copy)]
 pub struct Table {
@@ -21,18 +23,22 @@ pub struct Table {
     pub cleared: &'static [(&'static str, &'static str)],
     /// Kept though it is about the person: the academic record, the ledger, who was responsible, or needed to keep a row.
     pub kept: &'static str,
-    /// Texts in which anybody can be named: mentions of the person are replaced by `***` in all rows.
+    /// Texts in which anybody can be named: what can mean nobody but the person becomes `***`, in rows that refer to them.
     pub texts: &'static str,
-    /// The same in tables that are only added to: a text that mentions the person becomes `***` as a whole.
-    pub blanked: &'static str,
-    /// JSON in which anybody can be named: what mentions the person becomes `{}`.
+    /// JSON in which anybody can be named; of it the texts that are values are looked at.
     pub documents: &'static str,
+    /// SQL: the rows of others that refer to the person, `$1`; empty when none do.
+    pub refers: &'static str,
+    /// SQL: the rows that are still to be delivered as they are; empty for none.
+    pub awaits: &'static str,
+    /// Whether rows have `updated_at`, which moves when a text is replaced.
+    pub dated: bool,
+    /// What shows the texts of everybody over the API; none for texts that anybody may read.
+    pub shown_with: Option<P>,
     /// Secrets: never exported.
     pub secret: &'static str,
     /// Not personal.
     pub plain: &'static str,
-    /// Whether the texts are for readers at large: there a first or last name alone is taken for a word.
-    pub published: bool,
 }
 
 /// Columns that many tables have and that are not personal in any.
@@ -49,11 +55,13 @@ const TABLE: Table = Table {
     cleared: &[],
     kept: "",
     texts: "",
-    blanked: "",
     documents: "",
+    refers: "",
+    awaits: "",
+    dated: true,
+    shown_with: None,
     secret: "",
     plain: "",
-    published: false,
 };
 
 const fn plain(name: &'static str, plain: &'static str) -> Table {
@@ -76,7 +84,7 @@ pub const TABLES: &[Table] = &[
     own("event_attendees", "event_id user_id", ""),
     own("event_dismissals", "event_id user_id", ""),
     own("user_roles", "user_id role_id valid_from valid_until", ""),
-    // Kept answers of others are looked through as well.
+    // Kept answers to others stay: without them a repeat would have its effect twice. They live for a day.
     Table {
         name: "idempotency_keys",
         of: "user_id = $1",
@@ -112,6 +120,10 @@ pub const TABLES: &[Table] = &[
         deleted: true,
         kept: "recipient_id actor_id",
         texts: "verb description",
+        refers: "created_by = $1
+                 or (target_content_type = 'ticket'
+                     and target_object_id in (select k.id from tickets k where $1 in (k.submitter_id, k.assigned_to_id)))",
+        shown_with: Some(P::ReadPrivate),
         plain: "target_content_type target_object_id unread digest position",
         ..TABLE
     },
@@ -125,6 +137,8 @@ pub const TABLES: &[Table] = &[
         cleared: &[("comment", "'***'"), ("updated_at", "rule_now()")],
         kept: "ticket_id commenter_id",
         texts: "comment",
+        refers: "created_by = $1 or exists (select from tickets k where k.id = ticket_id and k.assigned_to_id = $1)",
+        shown_with: Some(P::ReadTicketNotes),
         plain: "internal",
         ..TABLE
     },
@@ -144,6 +158,8 @@ pub const TABLES: &[Table] = &[
         cleared: &[("title", "'***'"), ("description", "''"), ("category", "''"), ("updated_at", "rule_now()")],
         kept: "submitter_id assigned_to_id",
         texts: "title description category",
+        refers: "$1 in (assigned_to_id, created_by)",
+        shown_with: Some(P::ReadTickets),
         plain: "status priority related_unit_id related_offering_id",
         ..TABLE
     },
@@ -154,6 +170,8 @@ pub const TABLES: &[Table] = &[
         cleared: &[("data", "'{}'"), ("updated_at", "rule_now()")],
         kept: "submitter_id",
         documents: "data",
+        refers: "created_by = $1",
+        shown_with: Some(P::ReadSubmissions),
         plain: "form_id version",
         ..TABLE
     },
@@ -164,6 +182,8 @@ pub const TABLES: &[Table] = &[
         cleared: &[("notes", "''")],
         kept: "session_id student_id status marked_by_id",
         texts: "notes",
+        refers: "$1 in (marked_by_id, created_by)",
+        shown_with: Some(P::ReadAttendance),
         ..TABLE
     },
     Table {
@@ -172,7 +192,10 @@ pub const TABLES: &[Table] = &[
         shown: "exists (select from enrollments e where e.id = enrollment_id and e.student_id = $1)",
         cleared: &[("notes", "''")],
         kept: "enrollment_id decision decided_by_id decided_at",
-        blanked: "notes",
+        texts: "notes",
+        refers: "decided_by_id = $1",
+        dated: false,
+        shown_with: Some(P::ReadEnrollments),
         ..TABLE
     },
     Table {
@@ -181,7 +204,10 @@ pub const TABLES: &[Table] = &[
         shown: "exists (select from enrollments e where e.id = enrollment_id and e.student_id = $1)",
         cleared: &[("reason", "''")],
         kept: "enrollment_id from_status to_status from_grade to_grade from_marks to_marks deleted changed_by_id",
-        blanked: "reason",
+        texts: "reason",
+        refers: "changed_by_id = $1",
+        dated: false,
+        shown_with: Some(P::ReadEnrollments),
         ..TABLE
     },
     Table {
@@ -213,7 +239,10 @@ pub const TABLES: &[Table] = &[
         shown: "student_id = $1",
         cleared: &[("details", "''")],
         kept: "student_id seq amount transaction_type balance_after awarded_by_id",
-        blanked: "reason details",
+        texts: "reason details",
+        refers: "awarded_by_id = $1",
+        dated: false,
+        shown_with: Some(P::ReadGold),
         ..TABLE
     },
     Table {
@@ -245,6 +274,8 @@ pub const TABLES: &[Table] = &[
         cleared: &[("reviewer_notes", "''")],
         kept: "student_id scholarship_id application_date status reviewed_by_id reviewed_at",
         texts: "reviewer_notes",
+        refers: "$1 in (reviewed_by_id, created_by)",
+        shown_with: Some(P::ReadScholarshipApplications),
         ..TABLE
     },
     // Grants go with the link.
@@ -271,6 +302,9 @@ pub const TABLES: &[Table] = &[
         cleared: &[("relationship", "''"), ("is_emergency_contact", "false"), ("is_financial_responsible", "false")],
         kept: "user_id",
         texts: "relationship",
+        refers: "created_by = $1
+                 or exists (select from guardian_students s where s.guardian_id = guardians.id and s.student_id = $1)",
+        shown_with: Some(P::ReadGuardians),
         ..TABLE
     },
     Table {
@@ -279,6 +313,15 @@ pub const TABLES: &[Table] = &[
         cleared: &[("input_data", "'{}'"), ("output_data", "null"), ("error_details", "''")],
         documents: "input_data output_data",
         texts: "error_details",
+        refers: "message_id in (select m.id
+                                  from webhook_outbox m
+                                 where m.object_key in (select 'enrollment:' || e.id from enrollments e where e.student_id = $1
+                                                         union all
+                                                        select 'attendance:' || a.id
+                                                          from attendance_records a
+                                                         where a.student_id = $1))",
+        dated: false,
+        shown_with: Some(P::ReadWorkflows),
         kept: "triggered_by_id",
         plain: "execution_id workflow_id message_id trigger_event start_time end_time status",
         ..TABLE
@@ -287,6 +330,12 @@ pub const TABLES: &[Table] = &[
         name: "webhook_outbox",
         documents: "payload",
         texts: "last_error",
+        refers: "object_key in (select 'enrollment:' || e.id from enrollments e where e.student_id = $1
+                                 union all
+                                select 'attendance:' || a.id from attendance_records a where a.student_id = $1)",
+        awaits: "state = 'pending'",
+        dated: false,
+        shown_with: Some(P::ReadWorkflows),
         plain: "trigger_event workflow_id object_key state attempts next_at leased_until give_up_at delivered_at \
                 replayed_at",
         ..TABLE
@@ -308,18 +357,33 @@ pub const TABLES: &[Table] = &[
         shown: "created_by = $1 and deleted_at is null",
         kept: "name original_name size content_type public",
         texts: "original_name",
+        refers: "created_by = $1",
+        dated: false,
+        shown_with: Some(P::ReadPrivate),
         secret: "sha256",
         plain: "hidden placed",
         ..TABLE
     },
-    text(
-        "events",
-        "title description location",
-        "generated_content generation_meta",
-        "start end visibility target_all_students related_unit_id related_offering_id generation_status
-         last_generated_at gcal_event_id generation_timeout_at",
-    ),
-    text("event_content_revisions", "", "generated_content generation_meta", "event_id revision generation_status"),
+    // An event is no more about those whom it is for than about those who put themselves on the list.
+    Table {
+        name: "events",
+        texts: "title description location",
+        documents: "generated_content generation_meta",
+        refers: "$1 in (created_by, updated_by)",
+        shown_with: Some(P::ReadEvents),
+        plain: "start end visibility target_all_students related_unit_id related_offering_id generation_status
+                last_generated_at gcal_event_id generation_timeout_at",
+        ..TABLE
+    },
+    Table {
+        name: "event_content_revisions",
+        documents: "generated_content generation_meta",
+        refers: "created_by = $1 or event_id in (select e.id from events e where $1 in (e.created_by, e.updated_by))",
+        dated: false,
+        shown_with: Some(P::ReadEvents),
+        plain: "event_id revision generation_status",
+        ..TABLE
+    },
     Table {
         name: "event_target_students",
         of: "student_id = $1",
@@ -328,23 +392,38 @@ pub const TABLES: &[Table] = &[
         kept: "event_id student_id",
         ..TABLE
     },
-    text("pages", "title content", "", "slug unit_id published"),
-    text("resources", "title", "", "file_id unit_id uploaded_by_id"),
-    text("unit_resources", "title description", "", "unit_id resource_type file_id url is_required"),
-    text("forms", "name description", "", "slug version is_active"),
-    text("units", "description", "", "code name credit_points department convenor_id is_active"),
-    text("courses", "description", "", "code name duration_years credit_points department is_active"),
-    text(
-        "offerings",
-        "notes",
-        "",
-        "unit_id year semester intake_id enrollment_start enrollment_end withdraw_until capacity current_enrollment
-         requires_approval is_active",
-    ),
-    text("scholarships", "description requirements", "", "name amount duration_semesters max_awards is_active"),
-    text("achievements", "description", "", "name points_required badge_image_id is_active"),
-    text("roles", "description", "", "name permissions"),
-    text("workflows", "description", "", "workflow_id name trigger_event configuration is_active last_run error_count"),
+    Table { shown_with: Some(P::ReadUnpublishedPages), ..text("pages", "title content", "slug unit_id published") },
+    Table { refers: "$1 in (uploaded_by_id, created_by, updated_by)", ..text("resources", "title", "file_id unit_id uploaded_by_id") },
+    Table {
+        shown_with: Some(P::ReadUnitResources),
+        ..text("unit_resources", "title description", "unit_id resource_type file_id url is_required")
+    },
+    Table { shown_with: Some(P::ReadInactiveForms), ..text("forms", "name description", "slug version is_active") },
+    Table {
+        refers: "$1 in (convenor_id, created_by, updated_by)",
+        ..text("units", "description", "code name credit_points department convenor_id is_active")
+    },
+    text("courses", "description", "code name duration_years credit_points department is_active"),
+    Table {
+        refers: "$1 in (created_by, updated_by)
+                 or exists (select from units u where u.id = unit_id and u.convenor_id = $1)",
+        ..text(
+            "offerings",
+            "notes",
+            "unit_id year semester intake_id enrollment_start enrollment_end withdraw_until capacity current_enrollment
+             requires_approval is_active",
+        )
+    },
+    Table {
+        shown_with: Some(P::ReadScholarships),
+        ..text("scholarships", "description requirements", "name amount duration_semesters max_awards is_active")
+    },
+    text("achievements", "description", "name points_required badge_image_id is_active"),
+    Table { shown_with: Some(P::ManageRoles), ..text("roles", "description", "name permissions") },
+    Table {
+        shown_with: Some(P::ReadWorkflows),
+        ..text("workflows", "description", "workflow_id name trigger_event configuration is_active last_run error_count")
+    },
     plain(
         "audit_seals",
         "from_position from_id to_position to_id row_count previous_hmac hmac sealed_at row_ids row_hmacs total_count",
@@ -400,15 +479,17 @@ pub const TABLES: &[Table] = &[
             ("updated_at", "rule_now()"),
         ],
         kept: "user_type student_number",
-        // Of others: whom they name as their contact, and what they write of themselves.
+        // Of others: whom they name as their contact, and what they write of themselves. Whom to call in an emergency is
+        // never changed without somebody's word.
         texts: "bio emergency_contact_name emergency_contact_phone",
+        shown_with: Some(P::ReadPrivate),
         secret: "password_hash",
         plain: "is_superuser password_changed_at",
         ..TABLE
     },
 ];
 
-/// Published texts and JSON in which anybody can be named.
-const fn text(name: &'static str, texts: &'static str, documents: &'static str, plain: &'static str) -> Table {
-    Table { name, texts, documents, plain, published: true, ..TABLE }
+/// Texts in which anybody can be named, of rows that refer to who wrote them.
+const fn text(name: &'static str, texts: &'static str, plain: &'static str) -> Table {
+    Table { name, texts, refers: "$1 in (created_by, updated_by)", plain, ..TABLE }
 }

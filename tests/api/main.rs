@@ -32,6 +32,7 @@ mod decisions;
 mod deploy;
 mod dry_runs;
 mod enrollment;
+mod erasure;
 mod faults;
 mod files;
 mod floods;
