@@ -260,7 +260,7 @@ where
     transact(pool, End::Commit, work).await
 }
 
-/// Runs `work` as [`write`] does, and takes back all that it has written.
+/// Runs `work` as [`write()`] does, and takes back all that it has written.
 ///
 /// # Errors
 /// What `work` refuses with, or the database's failure.

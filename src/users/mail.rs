@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use lettre::message::header::ContentTransferEncoding;
+use lettre::message::header::{
+    ContentTransferEncoding, ContentType, Header, HeaderName, HeaderValue, MIME_VERSION_1_0,
+};
 use lettre::message::{Body, Mailbox};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::{AsyncFileTransport, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
@@ -187,8 +189,37 @@ async fn message(
         _ => return Err(Problem::internal(anyhow::anyhow!("there is no mail `{template}`"))),
     };
     let to: Mailbox = recipient.parse().map_err(Problem::internal)?;
-    let message = Message::builder().from(app.config.mail_from.clone()).to(to).subject(subject);
+    let from = app.config.mail_from.clone();
+    // Large receivers take no mail without an id, and relays need not add one.
+    let id = format!("<{}@{}>", uuid::Uuid::now_v7().simple(), from.email.domain());
+    let message = Message::builder()
+        .message_id(Some(id))
+        .date_now()
+        .from(from)
+        .to(to)
+        .subject(subject)
+        .header(AutoSubmitted)
+        .header(MIME_VERSION_1_0)
+        .header(ContentType::TEXT_PLAIN);
     message.body(as_it_is(text)).map(Some).map_err(Problem::internal)
+}
+
+/// Says that a program wrote it (RFC 3834), so that no absence notice comes back.
+#[derive(Debug, Clone)]
+struct AutoSubmitted;
+
+impl Header for AutoSubmitted {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("Auto-Submitted")
+    }
+
+    fn parse(_: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self)
+    }
+
+    fn display(&self) -> HeaderValue {
+        HeaderValue::new(Self::name(), "auto-generated".to_owned())
+    }
 }
 
 /// Lines that mail may carry as they are stay so: folded after 76 letters, a link could not be read from the file that a

@@ -47,6 +47,14 @@ pub(crate) fn check(faults: &mut Faults, email: &str, username: &str) {
     faults.unless(is_own, "username", "A user name with @ must be the person's own email address.");
 }
 
+/// Adds why no mail of ours can reach an address; empty ones are for others to refuse.
+pub(crate) fn check_reachable(faults: &mut Faults, field: &str, email: &str) {
+    let Some((local, domain)) = email.trim().rsplit_once('@') else { return };
+    faults.unless(local.is_ascii(), field, "Mail cannot be sent to an address with such letters before the @.");
+    let is_plain = !local.starts_with('"') && !domain.starts_with('[') && domain.contains('.');
+    faults.unless(is_plain, field, "Give an address that mail can reach, such as name@example.edu.");
+}
+
 #[cfg(test)]
 mod tests {
     use super::{fold, is_plain, look};

@@ -80,6 +80,9 @@ impl Standing {
         if before.map(names) != Some(names(self)) {
             names::check(faults, &self.email, &self.username);
         }
+        if before.is_none_or(|before| before.email != self.email) {
+            names::check_reachable(faults, "email", &self.email);
+        }
 
         faults.name("email", &self.email, 254);
         let is_address = self.email.parse::<Address>().is_ok();

@@ -137,6 +137,10 @@ async fn requests(
     let mut bytes = vec![0; 16 * 1024];
     let mut messages = Messages::default();
     while let Ok(length @ 1..) = from.read(&mut bytes).await {
+        // Whoever cuts the way, and then asks, is not to be answered by what has not heard of it yet.
+        if *way.borrow() == Way::Cut {
+            return;
+        }
         let said = &bytes[..length];
         statements.fetch_add(messages.executes(said), Ordering::SeqCst);
         way.send_if_modified(|way| {

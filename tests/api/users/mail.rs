@@ -74,6 +74,72 @@ impl Mailbox {
     }
 }
 
+#[tokio::test]
+async fn a_mail_has_all_that_large_receivers_ask_for() {
+    let app = TestApp::with_background(&[("EMAIL_FROM", "Campus <noreply@campus.example.edu>")]).await;
+    let ann = app.student().await;
+    app.anonymous().post("/api/users/password-reset/", &json!({ "email": ann.email })).await.expect(202);
+    super::delivered(&app).await;
+    let mail = mails(&app).pop().unwrap();
+    let (head, text) = mail.split_once("\r\n\r\n").unwrap();
+    let mut headers: Vec<(String, String)> = head
+        .split("\r\n")
+        .map(|line| line.split_once(": ").map(|(name, value)| (name.to_owned(), value.to_owned())).unwrap())
+        .collect();
+    headers.sort();
+    let value = |wanted: &str| headers.iter().find(|(name, _)| name == wanted).unwrap().1.clone();
+    let id = value("Message-ID");
+    assert!(id.starts_with('<') && id.ends_with("@campus.example.edu>") && id.len() > 40, "{id}");
+    assert!(value("Date").ends_with(" +0000"));
+    let plain: Vec<(&str, &str)> = headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .filter(|(name, _)| !["Date", "Message-ID"].contains(name))
+        .collect();
+    assert_eq!(
+        plain,
+        [
+            ("Auto-Submitted", "auto-generated"),
+            ("Content-Transfer-Encoding", "7bit"),
+            ("Content-Type", "text/plain; charset=utf-8"),
+            ("From", "Campus <noreply@campus.example.edu>"),
+            ("MIME-Version", "1.0"),
+            ("Subject", "Set a new password"),
+            ("To", ann.email.as_str()),
+        ]
+    );
+    assert!(
+        text.starts_with("Somebody, most likely you,") && text.is_ascii() && !text.replace("\r\n", "").contains('\n')
+    );
+}
+
+#[tokio::test]
+async fn addresses_that_no_mail_can_reach_are_refused_at_the_door() {
+    let app = TestApp::start().await;
+    let admin = app.admin().await;
+    let with = |email: &str| {
+        json!({
+            "email": email, "username": "n", "password": "harbour-Quilt-77", "confirm_password": "harbour-Quilt-77",
+        })
+    };
+    for email in
+        ["a@[127.0.0.1]", "\"quoted local\"@swin.edu.vn", "\"quoted\"@swin.edu.vn", "a@swin", "nguyễn@swin.edu.vn"]
+    {
+        for by in [app.anonymous(), (*admin).clone()] {
+            let reply = by.post("/api/users/users/", &with(email)).await;
+            assert_eq!(
+                (reply.status.as_u16(), reply.errors("email").is_empty()),
+                (400, false),
+                "{email}: {}",
+                reply.body
+            );
+        }
+        let ann = app.student().await;
+        let reply = admin.patch(&format!("/api/users/users/{}/", ann.id), &json!({ "email": email })).await;
+        assert_eq!((reply.status.as_u16(), reply.errors("email").is_empty()), (400, false), "{email}: {}", reply.body);
+    }
+}
+
 async fn with_mail_server(port: &str) -> TestApp {
     TestApp::with_background(&[("EMAIL_HOST", "127.0.0.1"), ("EMAIL_PORT", port), ("EMAIL_USE_TLS", "false")]).await
 }

@@ -420,10 +420,9 @@ async fn a_user_name_that_looks_like_anothers_is_taken_for_whoever_writes_it() {
     // Which was first does not matter, and what only resembles in ASCII are two names.
     app.anonymous().post(USERS, &newcomer_with(&json!({ "username": "v\u{131}v" }))).await.expect(201);
     for (username, status) in [("viv", 409), ("VIV", 409), ("modem", 201), ("modern", 201), ("vi\u{308}v", 201)] {
-        let email = format!("{}@example.org", username.is_ascii());
-        let reply = admin
-            .post(USERS, &newcomer_with(&json!({ "email": format!("{username}.{email}"), "username": username })))
-            .await;
+        let email = format!("{}.{}@example.org", username.len(), username.is_ascii());
+        let email = if username.is_ascii() { format!("{username}.{email}") } else { email };
+        let reply = admin.post(USERS, &newcomer_with(&json!({ "email": email, "username": username }))).await;
         assert_eq!(reply.status.as_u16(), status, "{username}: {}", reply.body);
     }
     // No way of writing goes round it.
