@@ -23,7 +23,7 @@ const LINE: &str = "academic_status address_line1 address_line2 category city co
     slug state student_id target_content_type title trigger_event url username verb venue visibility webhook_url \
     webhook_url_test";
 
-const AS_TYPED: &str = "password confirm_password current_password new_password token refresh";
+const AS_TYPED: &str = "password confirm_password current_password new_password token refresh confirm";
 
 impl Text {
     /// What a text of this name is; a text of any other name may have lines.

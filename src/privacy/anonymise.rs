@@ -23,7 +23,7 @@ use crate::ids::{Id, Moment};
 /// What somebody has decided on.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default)]
-pub(super) struct Confirmation {
+pub(super) struct NearMissesConfirmed {
     /// Near misses, by the ids that a receipt gave them: these are replaced too.
     #[schema(max_items = 1000)]
     confirm: Vec<String>,
@@ -83,7 +83,7 @@ pub(super) async fn anonymise(
     State(app): State<AppState>,
     PathId(id): PathId,
     DryRun(only_asked): DryRun,
-    Optional { body, repeat }: Optional<Confirmation>,
+    Optional { body, repeat }: Optional<NearMissesConfirmed>,
 ) -> Answer<Done<AnonymisingReceipt>> {
     if id == actor.id() {
         return Err(Problem::conflict("own_account", "Nobody anonymises themselves; another administrator can."));

@@ -11,12 +11,13 @@ use crate::enrollment::ENROLLMENTS;
 use crate::support::TestApp;
 
 /// What can be tried out. Each has a test of its own that it writes nothing.
-const TRIABLE: [&str; 5] = [
+const TRIABLE: [&str; 6] = [
     "POST /api/core/events/import-csv/",
     "POST /api/core/sessions/generate/",
     "POST /api/enrollment/enrollments/",
     "POST /api/enrollment/enrollments/bulk-grade/",
     "POST /api/social/transactions/import-csv/",
+    "POST /api/users/users/{id}/anonymise/",
 ];
 
 /// All that is written but for what counts requests.

@@ -74,7 +74,7 @@ select count(*)
 pub(super) struct Standing {
     pub(super) intake: Id,
     pub(super) current_enrollment: i32,
-    /// Whether there are enrolments, of whatever status, or classes.
+    /// Whether there are enrolments, of whatever status, or classes, also such as can be restored.
     pub(super) is_used: bool,
     pub(super) is_deleted: bool,
 }
@@ -84,8 +84,8 @@ pub(super) async fn standing(tx: &mut PgConnection, id: Id) -> sqlx::Result<Stan
         Standing,
         r#"select intake_id as "intake: Id",
                   current_enrollment,
-                  exists (select from enrollments e where e.offering_id = o.id and e.deleted_at is null)
-                      or exists (select from class_sessions s where s.offering_id = o.id and s.deleted_at is null)
+                  exists (select from enrollments e where e.offering_id = o.id)
+                      or exists (select from class_sessions s where s.offering_id = o.id)
                       as "is_used!",
                   deleted_at is not null as "is_deleted!"
              from offerings o

@@ -178,7 +178,8 @@ pub(super) async fn carry_out(
     store::move_on(tx, author_id, &moves).await?;
     let enrolled: Vec<Id> = steps
         .iter()
-        .filter(|(held, step)| step.status == Status::Enrolled && held.status != Status::Enrolled)
+        // Of a result that is taken back no workflow hears: the student was confirmed long ago.
+        .filter(|(held, step)| step.status == Status::Enrolled && held.status == Status::Pending)
         .map(|(_, step)| step.id)
         .collect();
     if !enrolled.is_empty() {
@@ -214,9 +215,9 @@ fn notice(author: Option<Id>, held: &Held, step: &Step) -> Option<Notice> {
         (Status::Pending, _) => return None,
     };
     // Of a result neither the grade nor what was said about it: a notice is read over shoulders.
-    let is_result = step.status.is_finished();
+    let is_result = step.status.is_finished() || had_result;
     let description = if is_result {
-        format!("{}. Your transcript has it.", held.class())
+        held.class()
     } else if step.reason.is_empty() {
         held.class()
     } else {
@@ -250,10 +251,12 @@ fn step(by: By<'_>, held: &Held, ask: &Ask) -> Answer<Option<Step>> {
     };
     match ask {
         Ask::Withdraw(_) if !held.status.leads_to(Status::Withdrawn) => Err(no_way(held.status, Status::Withdrawn)),
-        Ask::Withdraw(_) if !held.grade.is_empty() && (is_own || !by.reach.is_all()) => Err(Problem::conflict(
-            "result_given",
-            format!("There is a grade for {} already. Please ask the staff.", held.class()),
-        )),
+        Ask::Withdraw(_) if (!held.grade.is_empty() || held.marks.is_some()) && (is_own || !by.reach.is_all()) => {
+            Err(Problem::conflict(
+                "result_given",
+                format!("There is a grade for {} already. Please ask the staff.", held.class()),
+            ))
+        }
         Ask::Withdraw(_) if held.is_too_late_to_withdraw && (is_own || !by.reach.is_all()) => Err(Problem::conflict(
             "withdrawal_closed",
             format!("The last day to withdraw from {} has passed. Please ask the staff.", held.class()),
@@ -390,20 +393,24 @@ fn of_grade(from: Status, grade: &str) -> Option<Status> {
 /// Whoever is granted a seat still has to fit: much can have changed since the seat was asked for. The window and the seat itself
 /// are settled.
 async fn refuse_unfit(tx: &mut PgConnection, by: By<'_>, held: &Held, ask: &Ask, step: &Step) -> Answer<Answer<()>> {
-    if step.decision != Some("approved") {
+    let returns = held.status.is_finished() && step.status == Status::Enrolled;
+    if step.decision != Some("approved") && !returns {
         return Ok(Ok(()));
     }
     let Some(facts) = store::facts(tx, held.student, held.offering).await? else { return Ok(Err(Problem::absent())) };
     let overrides = matches!(ask, Ask::Approve(Approval { overrides: true, .. })) && by.reach.is_all();
     let terms = Terms { by_staff: true, max_pending: u32::MAX };
     let matters = |reason: &Reason| match reason.code {
+        // Whoever is back in a class is in it beside what was taken since.
+        code if returns => matches!(code, "already_in_unit" | "anti_requisite"),
         "offering_full" | "already_enrolled" | "too_many_pending" => false,
         // An account that is not in use takes no seat, whoever says so.
         "not_a_student" => true,
         _ => !overrides,
     };
     let reasons: Vec<Reason> = rules::broken(&facts, terms).into_iter().filter(matters).collect();
-    Ok(rules::refuse_now("It cannot be approved as it is", &reasons))
+    let says = if returns { "It cannot be taken back as it is" } else { "It cannot be approved as it is" };
+    Ok(rules::refuse_now(says, &reasons))
 }
 
 /// A corrected failure counts again: not beside a unit that excludes this one and was taken since.

@@ -151,7 +151,7 @@ async fn staff_take_results_back_with_a_reason_one_and_many() {
     let app = TestApp::start().await;
     let (staff, convenor) = (app.staff().await, app.convenor().await);
     let (unit, students) = (app.unit_of(convenor.id).await, [app.student().await, app.student().await]);
-    let offering = app.offering_of(unit, 5).await;
+    let offering = again(&app, unit, 2025).await;
     let mut ids = Vec::new();
     for student in &students {
         ids.push(app.enrollment(student.id, offering, "ENROLLED").await);
@@ -182,8 +182,15 @@ async fn staff_take_results_back_with_a_reason_one_and_many() {
     }
     assert_eq!(taken(&app, offering).await, 2);
 
-    // Given again, and then the student is let go without a result.
+    // Of two rows in a unit only one is open at a time.
     staff.post(&bulk, &json!({ "rows": graded() })).await.expect(200);
+    let repeat = app.offering_of(unit, 5).await;
+    let open = app.enrollment(students[0].id, repeat, "ENROLLED").await;
+    let reply = staff.patch(&path, &back).await;
+    assert_eq!(reply.refusal(), (409, "already_in_unit"), "{}", reply.body);
+    staff.post_bare(&step(open, "withdraw")).await.expect(200);
+
+    // The student is let go without a result.
     let reply = staff.patch(&path, &json!({ "status": "WITHDRAWN", "reason": "Special circumstances" })).await;
     assert_eq!((&reply.expect(200)["status"], &reply.body["grade"]), (&json!("WITHDRAWN"), &json!("")));
     assert_eq!((taken(&app, offering).await, summary(&staff, students[0].id).await), (1, before));
@@ -214,6 +221,8 @@ async fn a_grade_is_a_result_whichever_call_brings_it() {
     // Grades that stand without a result are of earlier releases: their students do not withdraw from them.
     run(&app.db, format!("update enrollments set grade = 'N', marks = 31 where id = {id}")).await;
     assert_eq!(ann.post_bare(&step(id, "withdraw")).await.refusal(), (409, "result_given"));
+    run(&app.db, format!("update enrollments set grade = '' where id = {id}")).await;
+    assert_eq!(ann.post_bare(&step(id, "withdraw")).await.refusal(), (409, "result_given"), "marks alone");
     staff.post_bare(&step(id, "withdraw")).await.expect(200);
 }
 
