@@ -216,13 +216,8 @@ fn notice(author: Option<Id>, held: &Held, step: &Step) -> Option<Notice> {
     };
     // Of a result neither the grade nor what was said about it: a notice is read over shoulders.
     let is_result = step.status.is_finished() || had_result;
-    let description = if is_result {
-        held.class()
-    } else if step.reason.is_empty() {
-        held.class()
-    } else {
-        format!("{}: {}", held.class(), step.reason)
-    };
+    let says_why = !is_result && !step.reason.is_empty();
+    let description = if says_why { format!("{}: {}", held.class(), step.reason) } else { held.class() };
     Some(Notice { recipient: held.student, actor: author, verb, description, target: ("enrollment", step.id) })
 }
 
