@@ -246,12 +246,10 @@ fn step(by: By<'_>, held: &Held, ask: &Ask) -> Answer<Option<Step>> {
     };
     match ask {
         Ask::Withdraw(_) if !held.status.leads_to(Status::Withdrawn) => Err(no_way(held.status, Status::Withdrawn)),
-        Ask::Withdraw(_) if (!held.grade.is_empty() || held.marks.is_some()) && (is_own || !by.reach.is_all()) => {
-            Err(Problem::conflict(
-                "result_given",
-                format!("There is a grade for {} already. Please ask the staff.", held.class()),
-            ))
-        }
+        Ask::Withdraw(_) if !held.grade.is_empty() && (is_own || !by.reach.is_all()) => Err(Problem::conflict(
+            "result_given",
+            format!("There is a grade for {} already. Please ask the staff.", held.class()),
+        )),
         Ask::Withdraw(_) if held.is_too_late_to_withdraw && (is_own || !by.reach.is_all()) => Err(Problem::conflict(
             "withdrawal_closed",
             format!("The last day to withdraw from {} has passed. Please ask the staff.", held.class()),
