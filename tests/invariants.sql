@@ -108,6 +108,36 @@ join enrollments e on e.id = t.enrollment_id
 where t.deleted_at is null
     and (e.status not in ('COMPLETED', 'FAILED') or e.deleted_at is not null);
 
+-- a grade stands beside a result alone
+select id, status, grade
+from enrollments
+where status not in ('COMPLETED', 'FAILED')
+    and deleted_at is null
+    and grade <> '';
+
+-- a result is of the term of its offering
+select t.id, t.enrollment_id
+from transcripts t
+join enrollments e on e.id = t.enrollment_id
+join offerings o on o.id = e.offering_id
+where t.deleted_at is null
+    and (t.year, t.semester) is distinct from (o.year, o.semester);
+
+-- nobody waits for a seat whose account is not in use
+select e.id, e.student_id
+from enrollments e
+join users u on u.id = e.student_id
+where e.status = 'PENDING'
+    and e.deleted_at is null
+    and not u.is_active;
+
+-- a result is taken back with a reason
+select id, enrollment_id
+from enrollment_history
+where from_status in ('COMPLETED', 'FAILED')
+    and to_status in ('ENROLLED', 'WITHDRAWN')
+    and reason !~ '\S';
+
 -- no unit is, through others, its own prerequisite
 with recursive needs (unit_id, needed_id) as (
     select unit_id, prerequisite_id

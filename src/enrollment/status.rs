@@ -50,6 +50,12 @@ impl Status {
         matches!(self, Self::Completed | Self::Failed)
     }
 
+    /// Whether a failure, or a result that is taken back, stands in the way of other units again.
+    #[must_use]
+    pub fn counts_again(self, next: Self) -> bool {
+        (self.is_finished() && next == Self::Enrolled) || (self == Self::Failed && next == Self::Completed)
+    }
+
     /// Whether a change of status leads from here to there. Out of WITHDRAWN leads only enrolling again, which is no
     /// change of status but a new request.
     #[must_use]

@@ -189,7 +189,8 @@ const LONGEST_VALUE: usize = 1000;
 /// The longest cursor: it holds the ordering values of a row.
 const LONGEST_CURSOR: usize = 16 * 1024;
 
-/// The query string's pairs, each name once, but for those that a form left empty: these are not asked. NUL and what is longer than any parameter of ours are refused by name.
+/// The query string's pairs, each name once, but for those that a form left empty: these are not asked. NUL and what is longer
+/// than any parameter of ours are refused by name.
 ///
 /// # Errors
 /// 400.

@@ -132,7 +132,7 @@ pub(super) async fn take(
     let held: HashMap<Id, Held> = store::hold(tx, &ids).await?.into_iter().map(|held| (held.id, held)).collect();
     let mut outcomes = Vec::with_capacity(asks.len());
     let mut steps: Vec<(&Held, Step)> = Vec::new();
-    let mut named = HashSet::new();
+    let (mut named, mut entering) = (HashSet::new(), HashSet::new());
     for (id, ask) in asks {
         if !named.insert(*id) {
             outcomes.push(Err(Problem::conflict("named_twice", "This enrolment stands twice in the request.")));
@@ -146,7 +146,9 @@ pub(super) async fn take(
             Ok(Some(step)) => {
                 let fits = refuse_exclusion(tx, held, &step).await?;
                 let fits = if fits.is_ok() { refuse_unfit(tx, by, held, ask, &step).await? } else { fits };
-                fits.map(|()| Some(step))
+                // What one row lets count again, the next is not asked against: the steps are taken together, at the end.
+                let is_first = !held.status.counts_again(step.status) || entering.insert(held.student);
+                fits.and(if is_first { Ok(Some(step)) } else { Err(one_at_a_time()) })
             }
             outcome => outcome,
         };
@@ -299,6 +301,13 @@ fn refuse_outsider(by: By<'_>, reach: Reach, held: &Held) -> Answer<()> {
 fn no_way(from: Status, to: Status) -> Problem {
     Problem::conflict("illegal_step", format!("An enrolment that is {} cannot become {}.", from.name(), to.name()))
         .with("current_status", from.name())
+}
+
+fn one_at_a_time() -> Problem {
+    Problem::conflict(
+        "one_at_a_time",
+        "Another row of this call lets a unit of this student count again. Send this one in a call of its own.",
+    )
 }
 
 fn refuse_long(field: &str, text: &str) -> Answer<()> {

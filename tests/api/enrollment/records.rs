@@ -268,3 +268,41 @@ async fn what_is_done_in_the_small_hours_is_of_that_day() {
         .await;
     assert_eq!(applies.expect(201)["application_date"], day);
 }
+
+#[tokio::test]
+async fn rows_of_one_call_do_not_go_round_the_rules_together() {
+    let app = TestApp::start().await;
+    let (staff, ann, bob) = (app.staff().await, app.student().await, app.student().await);
+    let (unit, other) = (app.unit().await, app.unit().await);
+    let exclude = format!("insert into unit_anti_requisites (lower_unit_id, upper_unit_id) values ({unit}, {other})");
+    run(&app.db, exclude).await;
+    let first = again(&app, unit, 2024).await;
+    let twice = [app.enrollment(ann.id, first, "FAILED").await, {
+        let second = again(&app, unit, 2025).await;
+        app.enrollment(ann.id, second, "FAILED").await
+    }];
+    let excluding = [app.enrollment(bob.id, first, "FAILED").await, {
+        let second = again(&app, other, 2025).await;
+        app.enrollment(bob.id, second, "FAILED").await
+    }];
+    for (ids, change) in [
+        (twice, json!({ "status": "ENROLLED", "reason": "wrong file" })),
+        (excluding, json!({ "grade": "P", "reason": "appeal" })),
+    ] {
+        let rows: Vec<Value> = ids
+            .iter()
+            .map(|id| {
+                let mut row = change.clone();
+                row["id"] = json!(id);
+                row
+            })
+            .collect();
+        let reply = staff.post(&format!("{ENROLLMENTS}bulk-grade/"), &json!({ "rows": rows })).await;
+        let results = &reply.expect(200)["results"];
+        assert_eq!((&results[0]["ok"], &results[1]["code"]), (&json!(true), &json!("one_at_a_time")), "{}", reply.body);
+        // By itself it meets the rule that it would have gone round.
+        let alone = staff.patch(&at(ENROLLMENTS, ids[1]), &change).await;
+        assert_eq!(alone.status, 409, "{}", alone.body);
+    }
+    app.check_invariants().await;
+}
