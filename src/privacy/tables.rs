@@ -214,15 +214,16 @@ pub const TABLES: &[Table] = &[
         name: "enrollments",
         of: "student_id = $1",
         shown: "student_id = $1",
-        kept: "student_id offering_id status grade marks requested_at withdrawn_date completion_date",
+        kept: "student_id offering_id status grade marks requested_at enrolled_at withdrawn_date
+               completion_date",
         ..TABLE
     },
     Table {
         name: "transcripts",
         of: "student_id = $1",
         shown: "student_id = $1",
-        kept: "enrollment_id student_id unit_code unit_name semester year credit_points status grade marks grade_point
-               completion_date",
+        kept: "enrollment_id student_id unit_code unit_name semester year credit_points course_code course_name status
+               grade marks grade_point completion_date",
         ..TABLE
     },
     // The student number leads back to the academic record, for whoever has it on a testamur.

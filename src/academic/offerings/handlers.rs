@@ -116,6 +116,7 @@ impl Resource for Offering {
             Filter::new("convenor", "u.convenor_id", Kind::Id),
             Filter::new("department", "u.department", Kind::Text),
             Filter::new("open", store::OPEN, Kind::Flag),
+            Filter::new("has_seats", store::HAS_SEATS, Kind::Flag),
             Filter::new("is_active", "o.is_active", Kind::Flag),
         ],
         orderings: &[
@@ -124,6 +125,7 @@ impl Resource for Offering {
             Ordering::new("unit_code", "u.code", "text"),
             Ordering::new("enrollment_start", "o.enrollment_start", "timestamptz"),
             Ordering::new("enrollment_end", "o.enrollment_end", "timestamptz"),
+            Ordering::new("current_enrollment", "o.current_enrollment", "int4"),
             Ordering::new("created_at", "o.created_at", "timestamptz"),
             Ordering::new("updated_at", "o.updated_at", "timestamptz"),
         ],

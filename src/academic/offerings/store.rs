@@ -62,6 +62,9 @@ pub(crate) use offering_json;
 /// Whether students can enrol now.
 pub(super) const OPEN: &str = "(o.is_active and o.enrollment_start <= rule_now() and rule_now() < o.enrollment_end)";
 
+/// Whether a seat is free.
+pub(super) const HAS_SEATS: &str = "(o.capacity = 0 or o.current_enrollment < o.capacity)";
+
 /// How many live events are about the offering `$1` or for its students.
 pub(super) const COUNT_EVENTS: &str = "
 select count(*)

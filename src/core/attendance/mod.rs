@@ -4,6 +4,7 @@
 //! classes; marked by the class's instructor, the unit's convenor and staff. Only students of the offering can be
 //! marked: those who are enrolled, or were to the end and have a result.
 
+mod counts;
 mod handlers;
 mod mark;
 mod store;
@@ -11,6 +12,7 @@ mod summary;
 
 use crate::http::{Routes, change, create, list, remove, replace, restore, show};
 
+pub(crate) use counts::{AttendanceCounts, attendance_by_class, attendance_of};
 pub use handlers::{AttendanceFields, AttendanceRecord, AttendanceStatus};
 
 /// The endpoints of this resource.
@@ -18,7 +20,7 @@ pub(super) fn routes() -> Routes {
     Routes::under("/api/core/attendance")
         .get("/", list::<AttendanceRecord>, "Lists the attendance that the caller may see.")
         .post("/", create::<AttendanceRecord>, "Marks a student in a class.")
-        .get("/summary/", summary::summary, "Sums up a student's attendance, by offering and in total.")
+        .get("/summary/", summary::summary, "Sums up a student's attendance, or that of a class.")
         .get("/{id}/", show::<AttendanceRecord>, "Shows the record of a student in a class.")
         .put("/{id}/", replace::<AttendanceRecord>, "Replaces a record.")
         .patch("/{id}/", change::<AttendanceRecord>, "Changes a record.")

@@ -3,10 +3,11 @@
 use sqlx::{PgConnection, Postgres, QueryBuilder};
 
 use super::handlers::{AttendanceFields, AttendanceStatus};
-use super::summary::Attended;
+use super::summary::{Attended, Attendee};
 use crate::academic::semester::Semester;
 use crate::access::Reach;
-use crate::ids::Id;
+use crate::ids::{Id, Moment};
+use crate::users::accounts::user_brief;
 use crate::users::guardians;
 
 /// The columns of a record.
@@ -317,13 +318,11 @@ pub(super) async fn is_student(conn: &mut PgConnection, user: Id) -> sqlx::Resul
     .await
 }
 
-/// How a student attended the offerings that they sit or sat in, the latest first; of units of this convenor alone, if
-/// one is named. Classes count once they have begun by the clock of `zone`.
+/// The offerings that a student sits or sat in, the latest first; of this convenor alone, if one is named.
 pub(super) async fn attended(
     conn: &mut PgConnection,
     student: Id,
     convenor: Option<Id>,
-    zone: &str,
 ) -> sqlx::Result<Vec<Attended>> {
     sqlx::query_as!(
         Attended,
@@ -333,31 +332,80 @@ pub(super) async fn attended(
                   u.name as unit_name,
                   o.year,
                   o.semester as "semester: Semester",
-                  count(s.id)::int as "held!",
-                  (count(*) filter (where a.status = 'present'))::int as "present!",
-                  (count(*) filter (where a.status = 'late'))::int as "late!",
-                  (count(*) filter (where a.status = 'absent'))::int as "absent!",
-                  (count(*) filter (where a.status = 'excused'))::int as "excused!"
+                  e.enrolled_at as "since: Moment"
              from enrollments e
              join offerings o on o.id = e.offering_id
              join units u on u.id = o.unit_id
-             left join class_sessions s on s.offering_id = o.id
-                                       and s.status = 'scheduled'
-                                       and s.deleted_at is null
-                                       and s.date + s.start_time <= (select rule_now() at time zone $3)
-             left join attendance_records a on a.session_id = s.id
-                                           and a.student_id = e.student_id
-                                           and a.deleted_at is null
             where e.student_id = $1
               and e.status in ('ENROLLED', 'COMPLETED', 'FAILED')
               and e.deleted_at is null
               and ($2::bigint is null or u.convenor_id = $2)
-            group by o.id, u.id
             order by o.year desc, o.semester, u.code, o.id"#,
         student.0,
-        convenor as Option<Id>,
-        zone
+        convenor as Option<Id>
     )
+    .fetch_all(conn)
+    .await
+}
+
+/// Whether this user convenes the offering, or instructs one of its classes; none when there is no such offering.
+pub(super) async fn teaches(conn: &mut PgConnection, offering: Id, user: Id) -> sqlx::Result<Option<Teaching>> {
+    sqlx::query_as!(
+        Teaching,
+        r#"select u.convenor_id is not distinct from $2 as "convenes!",
+                  exists (select
+                            from class_sessions s
+                           where s.offering_id = o.id
+                             and s.instructor_id = $2
+                             and s.deleted_at is null) as "instructs!"
+             from offerings o
+             join units u on u.id = o.unit_id
+            where o.id = $1
+              and o.deleted_at is null"#,
+        offering.0,
+        user.0
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// How each who holds a granted seat in the offering attended, the lowest rate first; below a rate alone, if one is named.
+pub(super) async fn class(
+    conn: &mut PgConnection,
+    offering: Id,
+    below: Option<f64>,
+    most: i64,
+) -> sqlx::Result<Vec<Attendee>> {
+    sqlx::query_as(concat!(
+        "select ",
+        user_brief!("s", "f"),
+        " as student,
+       coalesce(sp.student_id, '') as student_number,
+       e.enrolled_at as since,
+       counted.*
+  from enrollments e
+  join users s on s.id = e.student_id
+  left join stored_files f on f.id = s.profile_image_id and f.deleted_at is null
+  left join student_profiles sp on sp.user_id = e.student_id and sp.deleted_at is null
+ cross join lateral (select count(*)::int as held,
+                            (count(*) filter (where c.status = 'present'))::int as present,
+                            (count(*) filter (where c.status = 'late'))::int as late,
+                            (count(*) filter (where c.status = 'absent'))::int as absent,
+                            (count(*) filter (where c.status = 'excused'))::int as excused
+                       from counted_classes c
+                      where c.enrollment_id = e.id
+                        and c.offering_id = $1) counted
+ where e.offering_id = $1
+   and e.status in ('ENROLLED', 'COMPLETED', 'FAILED')
+   and e.deleted_at is null
+   and ($2::float8 is null or (counted.present + counted.late + counted.excused) * 100.0 < $2 * counted.held)
+ order by (counted.present + counted.late + counted.excused)::float8 / nullif(counted.held, 0),
+       s.last_name collate \"vi-x-icu\", s.first_name collate \"vi-x-icu\", s.id
+ limit $3"
+    ))
+    .bind(offering)
+    .bind(below)
+    .bind(most)
     .fetch_all(conn)
     .await
 }

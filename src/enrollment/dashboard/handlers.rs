@@ -12,9 +12,10 @@ use super::store::{self, CardRow, Instructor, MOST_CARDS, Missing, Slot, Student
 use crate::academic::semester::Semester;
 use crate::access::{Actor, UserType, may};
 use crate::app::AppState;
+use crate::core::attendance::{AttendanceCounts, attendance_of};
 use crate::db::Reading;
 use crate::enrollment::enrollments::Enrollment;
-use crate::enrollment::{Status, percent};
+use crate::enrollment::Status;
 use crate::http::{Answer, Resource, Shown};
 use crate::ids::Id;
 
@@ -42,7 +43,7 @@ struct Statistics {
     total_withdrawn: usize,
     current_enrolled: usize,
     pending_approval: usize,
-    /// All available offerings, also those beyond the 500 that are shown.
+    /// In how many different units the caller can enrol now.
     available_count: i64,
 }
 
@@ -61,8 +62,9 @@ struct Card {
     missing_prerequisites: Vec<Missing>,
     /// Who holds most of the classes; without classes the unit's convenor.
     instructor: Option<Instructor>,
-    attendance_summary: Attendance,
-    /// Such as `Mon 09:00-11:00, Thu 13:00-14:00`; empty when nothing is known.
+    attendance_summary: AttendanceCounts,
+    /// Such as `Mon 09:00-11:00, Thu 13:00-14:00`; empty when nothing is known. Of an available one that the caller cannot take
+    /// also why, where it is not for a prerequisite: `Mon 09:00 · full`.
     schedule_summary: String,
     /// Whether the caller can enrol now, as far as can be said beforehand: it is available, with a free seat, all
     /// prerequisites are completed, no unit that excludes this one was taken, and no more than may be waits already.
@@ -108,7 +110,7 @@ enum Label {
     Available,
     /// Did not pass.
     Failed,
-    /// Gave the seat back; `can_enroll` says whether there is another chance.
+    /// Gave the seat back, and cannot take another now.
     Withdrawn,
 }
 
@@ -124,21 +126,6 @@ impl From<Status> for Label {
     }
 }
 
-/// The caller's attendance of the classes that have begun; cancelled ones do not count.
-#[derive(Debug, Default, Serialize, ToSchema)]
-#[schema(as = CardAttendance)]
-struct Attendance {
-    /// How many classes have begun.
-    total_sessions: i32,
-    /// Present, late or excused.
-    attended_sessions: i32,
-    present: i32,
-    late: i32,
-    absent: i32,
-    /// `attended_sessions` in percent of `total_sessions`, one decimal; null when there were none.
-    attendance_rate: Option<f64>,
-}
-
 /// `GET /dashboard/`
 pub(super) async fn dashboard(
     actor: Actor<may::BeSignedIn>,
@@ -147,14 +134,19 @@ pub(super) async fn dashboard(
 ) -> Answer<Shown<Dashboard>> {
     let enrollments = store::enrollments(&mut conn, actor.id()).await?;
     let caller = actor.caller();
+    let count = |wanted: Status| enrollments.iter().filter(|enrollment| enrollment.status == wanted).count();
+    let pending_approval = count(Status::Pending);
     let student = Student {
+        id: actor.id(),
+        may_wait: usize::try_from(app.config.max_pending).is_ok_and(|most| pending_approval < most),
         is_student: caller.is_some_and(|caller| caller.user_type == UserType::Student),
         course: caller.and_then(|caller| caller.course),
         enrollments: &enrollments,
     };
     let rows = store::offerings(&mut conn, &student).await?;
     let offerings: Vec<Id> = rows.iter().map(|row| row.id).collect();
-    let classes = store::classes(&mut conn, &offerings, actor.id(), app.config.time_zone.name()).await?;
+    let classes = store::classes(&mut conn, &offerings).await?;
+    let attendance = attendance_of(&mut conn, actor.id(), &offerings).await?;
     let taught_by: HashMap<Id, Id> = rows
         .iter()
         .filter_map(|row| Some((row.id, classes.get(&row.id).and_then(|slots| most(slots)).or(row.convenor)?)))
@@ -162,22 +154,21 @@ pub(super) async fn dashboard(
     let people: Vec<Id> = taught_by.values().copied().collect();
     let people = store::instructors(&mut conn, &people).await?;
 
-    let count = |wanted: Status| enrollments.iter().filter(|enrollment| enrollment.status == wanted).count();
     let statistics = Statistics {
         total_completed: count(Status::Completed),
         total_failed: count(Status::Failed),
         total_withdrawn: count(Status::Withdrawn),
         current_enrolled: count(Status::Enrolled),
-        pending_approval: count(Status::Pending),
-        available_count: rows.iter().find_map(|row| row.available).unwrap_or_default(),
+        pending_approval,
+        available_count: rows.first().map_or(0, |row| row.units_to_take),
     };
-    let may_wait = usize::try_from(app.config.max_pending).is_ok_and(|most| statistics.pending_approval < most);
 
-    let available_units = rows.iter().filter(|row| row.available.is_some()).map(CardOffering::of).collect();
+    let available_units = rows.iter().filter(|row| row.is_available).map(CardOffering::of).collect();
     let card = |row: &CardRow, own: Option<&Enrollment>| {
         let instructor = taught_by.get(&row.id).and_then(|id| people.get(id)).cloned();
         let slots = classes.get(&row.id).map(Vec::as_slice).unwrap_or_default();
-        Card::of(row, own, slots, instructor, may_wait)
+        let attended = attendance.get(&row.id).copied().unwrap_or_default();
+        Card::of(row, own, (slots, attended), instructor, row.hindrance())
     };
     let by_id: HashMap<Id, &CardRow> = rows.iter().map(|row| (row.id, row)).collect();
     let own = enrollments.iter().filter_map(|own| Some(card(by_id.get(&own.offering.id)?, Some(own))));
@@ -222,47 +213,65 @@ impl CardOffering {
     }
 }
 
+/// Why the caller cannot enrol, as far as can be said beforehand.
+#[derive(Debug, Clone)]
+enum Hindrance {
+    /// It is not to be had, or prerequisites are missing; the card says so elsewhere.
+    Said,
+    /// For these words.
+    Because(String),
+}
+
+impl CardRow {
+    /// None where the caller can enrol.
+    fn hindrance(&self) -> Option<Hindrance> {
+        if !self.is_available {
+            Some(Hindrance::Said)
+        } else if let Some(codes) = &self.excluded_by {
+            Some(Hindrance::Because(format!("cannot be taken beside {codes}")))
+        } else if !self.has_room {
+            Some(Hindrance::Because("full".to_owned()))
+        } else if !self.may_ask {
+            Some(Hindrance::Because("too many of your requests wait already".to_owned()))
+        } else if !self.missing.0.is_empty() {
+            Some(Hindrance::Said)
+        } else {
+            None
+        }
+    }
+}
+
 impl Card {
     fn of(
         row: &CardRow,
         own: Option<&Enrollment>,
-        slots: &[Slot],
+        (slots, attended): (&[Slot], AttendanceCounts),
         instructor: Option<Instructor>,
-        may_wait: bool,
+        hindrance: Option<Hindrance>,
     ) -> Self {
         let offering = CardOffering::of(row);
+        let label = own.map_or(Label::Available, |own| own.status.into());
+        let mut schedule_summary = schedule::summary(slots, &row.notes);
+        if let Some(Hindrance::Because(says)) = &hindrance {
+            schedule_summary.push_str(if schedule_summary.is_empty() { "" } else { " · " });
+            schedule_summary.push_str(says);
+        }
         Self {
-            status_label: own.map_or(Label::Available, |own| own.status.into()),
+            status_label: match label {
+                // A seat that was given back can be taken again.
+                Label::Withdrawn if hindrance.is_none() => Label::Available,
+                label => label,
+            },
             enrollment_id: own.map(|own| own.id),
             grade: own.map(|own| own.grade.clone()).unwrap_or_default(),
             marks: own.and_then(|own| own.marks).and_then(|marks| marks.to_f64()),
             prerequisites_met: offering.prerequisites_met,
             missing_prerequisites: offering.missing_prerequisites.clone(),
             instructor,
-            attendance_summary: Attendance::of(slots),
-            schedule_summary: schedule::summary(slots, &row.notes),
-            can_enroll: row.available.is_some()
-                && offering.prerequisites_met
-                && row.has_room
-                && !row.is_excluded
-                && (may_wait || !row.requires_approval),
+            attendance_summary: attended,
+            schedule_summary,
+            can_enroll: hindrance.is_none(),
             offering,
-        }
-    }
-}
-
-impl Attendance {
-    fn of(slots: &[Slot]) -> Self {
-        let sum = |part: fn(&Slot) -> i32| slots.iter().map(part).sum::<i32>();
-        let (held, present, late) = (sum(|slot| slot.held), sum(|slot| slot.present), sum(|slot| slot.late));
-        let attended = present + late + sum(|slot| slot.excused);
-        Self {
-            total_sessions: held,
-            attended_sessions: attended,
-            present,
-            late,
-            absent: sum(|slot| slot.absent),
-            attendance_rate: percent(attended, held),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::store::Slot;
 /// Such as `Mon 09:00-11:00, Thu 13:00-14:00`: where classes are still to come, when those are, else when they were;
 /// without any what the offering's notes say. Empty when nothing is known.
 pub(super) fn summary(slots: &[Slot], notes: &str) -> String {
-    let is_to_come = |slot: &&Slot| slot.sessions > slot.held;
+    let is_to_come = |slot: &&Slot| slot.to_come > 0;
     let goes_on = slots.iter().any(|slot| is_to_come(&slot));
     let mut times: Vec<String> = slots.iter().filter(|slot| !goes_on || is_to_come(slot)).map(time).collect();
     // The slots come by weekday and time, and differ by instructor too.

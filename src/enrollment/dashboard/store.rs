@@ -27,8 +27,11 @@ pub(super) async fn enrollments(conn: &mut PgConnection, student: Id) -> sqlx::R
 /// For whom offerings are looked up.
 #[derive(Debug)]
 pub(super) struct Student<'a> {
+    pub(super) id: Id,
     /// Whether they can enrol at all; else nothing is available.
     pub(super) is_student: bool,
+    /// Whether one more of their requests may wait for a decision.
+    pub(super) may_wait: bool,
     /// The course on the profile.
     pub(super) course: Option<Id>,
     /// Where they have been enrolled.
@@ -52,11 +55,14 @@ pub(super) struct CardRow {
     /// Prerequisites that the caller has not completed.
     pub(super) missing: Json<Vec<Missing>>,
     pub(super) has_room: bool,
-    /// Whether the caller sits in or has completed a unit that excludes this one.
-    pub(super) is_excluded: bool,
-    pub(super) requires_approval: bool,
-    /// How many offerings are available, if this is one of them.
-    pub(super) available: Option<i64>,
+    /// The units that exclude this one and that the caller sits in or has completed.
+    pub(super) excluded_by: Option<String>,
+    /// Whether one more of the caller's requests may wait for a decision, if this would have to.
+    pub(super) may_ask: bool,
+    /// Whether students like the caller can enrol in it now.
+    pub(super) is_available: bool,
+    /// In how many different units the caller can enrol now; the same in all rows.
+    pub(super) units_to_take: i64,
 }
 
 /// A unit that must be completed first.
@@ -94,13 +100,19 @@ pub(super) async fn offerings(conn: &mut PgConnection, student: &Student<'_>) ->
            available as materialized (
                select o.id,
                       o.unit_id,
-                      row_number() over (order by u.code, o.year, o.semester, o.id) as nth,
-                      count(*) over () as of_them
+                      row_number() over (order by u.code, o.year, o.semester, o.id) as nth
                  from offerings o
                  join units u on u.id = o.unit_id
                 where $4
+                  and not exists (select
+                                    from student_profiles sp
+                                   where sp.user_id = $6
+                                     and sp.deleted_at is null
+                                     and sp.academic_status in ('suspended', 'graduated'))
                   and o.is_active
+                  and u.is_active
                   and o.deleted_at is null
+                  and o.id not in (select v.offering_id from offerings_over v)
                   and o.enrollment_start <= rule_now()
                   and o.enrollment_end > rule_now()
                   and o.unit_id not in (select unit_id from taken)
@@ -113,7 +125,6 @@ pub(super) async fn offerings(conn: &mut PgConnection, student: &Student<'_>) ->
                 union
                select available.id, available.unit_id
                  from available
-                where available.nth <= $5
            ),
            missing as (
                select card.offering_id,
@@ -125,13 +136,29 @@ pub(super) async fn offerings(conn: &mut PgConnection, student: &Student<'_>) ->
                 group by card.offering_id
            ),
            excluded as (
-               select x.upper_unit_id as unit_id
+               select x.upper_unit_id as unit_id, taken.unit_id as by_unit_id
                  from taken
                  join unit_anti_requisites x on x.lower_unit_id = taken.unit_id
                 union all
-               select x.lower_unit_id
+               select x.lower_unit_id, taken.unit_id
                  from taken
                  join unit_anti_requisites x on x.upper_unit_id = taken.unit_id
+           ),
+           judged as materialized (
+               select o.id,
+                      o.unit_id,
+                      available.nth,
+                      missing.units as missing,
+                      o.capacity = 0 or o.current_enrollment < o.capacity as has_room,
+                      (select string_agg(distinct e.code, ', ')
+                         from excluded x
+                         join units e on e.id = x.by_unit_id
+                        where x.unit_id = o.unit_id) as excluded_by,
+                      not o.requires_approval or $7 as may_ask
+                 from card
+                 join offerings o on o.id = card.offering_id
+                 left join missing on missing.offering_id = o.id
+                 left join available on available.id = o.id
            )
            select o.id as "id: Id",
                   o.year,
@@ -143,29 +170,38 @@ pub(super) async fn offerings(conn: &mut PgConnection, student: &Student<'_>) ->
                   u.credit_points::float8 as "credit_points!",
                   u.convenor_id as "convenor: Id",
                   place.is_elective as "is_elective?",
-                  coalesce(missing.units, '[]') as "missing!: Json<Vec<Missing>>",
-                  o.capacity = 0 or o.current_enrollment < o.capacity as "has_room!",
-                  u.id in (select excluded.unit_id from excluded) as "is_excluded!",
-                  o.requires_approval,
-                  available.of_them as "available?"
-             from card
-             join offerings o on o.id = card.offering_id
-             join units u on u.id = o.unit_id
+                  coalesce(judged.missing, '[]') as "missing!: Json<Vec<Missing>>",
+                  judged.has_room as "has_room!",
+                  judged.excluded_by,
+                  judged.may_ask as "may_ask!",
+                  judged.nth is not null as "is_available!",
+                  (select count(distinct j.unit_id)
+                     from judged j
+                    where j.nth is not null
+                      and j.missing is null
+                      and j.has_room
+                      and j.excluded_by is null
+                      and j.may_ask) as "units_to_take!"
+             from judged
+             join offerings o on o.id = judged.id
+             join units u on u.id = judged.unit_id
              left join place on place.unit_id = u.id and $3 is not null
-             left join missing on missing.offering_id = o.id
-             left join available on available.id = o.id
+            where judged.nth <= $5
+               or judged.id in (select own.offering_id from own)
             order by u.code, o.year, o.semester, o.id"#,
         &seats,
         statuses as _,
         student.course as Option<Id>,
         student.is_student,
-        i64::try_from(MOST_CARDS).unwrap_or(i64::MAX)
+        i64::try_from(MOST_CARDS).unwrap_or(i64::MAX),
+        student.id.0,
+        student.may_wait
     )
     .fetch_all(conn)
     .await
 }
 
-/// The classes of an offering at one time of the week with one instructor, and how the student attended them.
+/// The classes of an offering at one time of the week with one instructor.
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) offering: Id,
@@ -174,55 +210,28 @@ pub(super) struct Slot {
     pub(super) end_time: Option<NaiveTime>,
     pub(super) instructor: Option<Id>,
     pub(super) sessions: i32,
-    /// Those that have begun; only of these is attendance counted.
-    pub(super) held: i32,
-    pub(super) present: i32,
-    pub(super) late: i32,
-    pub(super) absent: i32,
-    pub(super) excused: i32,
+    /// Those that have not begun.
+    pub(super) to_come: i32,
 }
 
-/// The classes of these offerings that take place, by weekday and time. Dates and times are those of `zone`.
-pub(super) async fn classes(
-    conn: &mut PgConnection,
-    offerings: &[Id],
-    student: Id,
-    zone: &str,
-) -> sqlx::Result<HashMap<Id, Vec<Slot>>> {
+/// The classes of these offerings that take place, by weekday and time.
+pub(super) async fn classes(conn: &mut PgConnection, offerings: &[Id]) -> sqlx::Result<HashMap<Id, Vec<Slot>>> {
     let rows = sqlx::query_as!(
         Slot,
-        r#"select class.offering_id as "offering: Id",
-                  min(class.date) as "first_date!",
-                  class.start_time,
-                  class.end_time,
-                  class.instructor_id as "instructor: Id",
+        r#"select s.offering_id as "offering: Id",
+                  min(s.date) as "first_date!",
+                  s.start_time,
+                  s.end_time,
+                  s.instructor_id as "instructor: Id",
                   count(*)::int as "sessions!",
-                  (count(*) filter (where class.is_held))::int as "held!",
-                  (count(*) filter (where a.status = 'present'))::int as "present!",
-                  (count(*) filter (where a.status = 'late'))::int as "late!",
-                  (count(*) filter (where a.status = 'absent'))::int as "absent!",
-                  (count(*) filter (where a.status = 'excused'))::int as "excused!"
-             from (select s.id,
-                          s.offering_id,
-                          s.date,
-                          date_part('isodow', s.date) as weekday,
-                          s.start_time,
-                          s.end_time,
-                          s.instructor_id,
-                          s.date + s.start_time <= (select rule_now() at time zone $3) as is_held
-                     from class_sessions s
-                    where s.offering_id = any($1)
-                      and s.status = 'scheduled'
-                      and s.deleted_at is null) class
-             left join attendance_records a on a.session_id = class.id
-                                           and a.student_id = $2
-                                           and a.deleted_at is null
-                                           and class.is_held
-            group by class.offering_id, class.weekday, class.start_time, class.end_time, class.instructor_id
-            order by class.offering_id, class.weekday, class.start_time, class.end_time, class.instructor_id"#,
-        offerings as &[Id],
-        student.0,
-        zone
+                  (count(*) filter (where s.date + s.start_time > local_time_of(rule_now())))::int as "to_come!"
+             from class_sessions s
+            where s.offering_id = any($1)
+              and s.status = 'scheduled'
+              and s.deleted_at is null
+            group by s.offering_id, date_part('isodow', s.date), s.start_time, s.end_time, s.instructor_id
+            order by s.offering_id, date_part('isodow', s.date), s.start_time, s.end_time, s.instructor_id"#,
+        offerings as &[Id]
     )
     .fetch_all(conn)
     .await?;

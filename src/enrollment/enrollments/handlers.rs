@@ -42,11 +42,16 @@ pub(crate) struct Enrollment {
 /// Where an enrolment names its student and its offering.
 pub(in crate::enrollment) const COLUMNS: Columns = Columns { student: "e.student_id", offering: "e.offering_id" };
 
+/// Whether a result is due: the classes are over, and there is none.
+const RESULTS_DUE: &str = "(e.status = 'ENROLLED' and e.offering_id in (select v.offering_id from offerings_over v))";
+
 /// What lists of enrolments can be narrowed by.
 const FILTERS: &[Filter] = &[
     Filter::new("offering", "e.offering_id", Kind::Id),
     Filter::new("status", "e.status", Kind::OneOf(Status::NAMES)),
     Filter::new("student", "e.student_id", Kind::Id),
+    Filter::new("grade", "e.grade", Kind::Text),
+    Filter::new("results_due", RESULTS_DUE, Kind::Flag),
     Filter::new("unit", "o.unit_id", Kind::Id),
     Filter::new("year", "o.year", Kind::Number),
     Filter::new("semester", "o.semester", Kind::OneOf(Semester::NAMES)),

@@ -16,7 +16,12 @@ pub(super) struct Facts {
     pub(super) semester: String,
     pub(super) convenor: Option<Id>,
     pub(super) student_name: String,
+    /// Of the student's profile; empty without one.
+    pub(super) academic_status: String,
     pub(super) is_active: bool,
+    pub(super) unit_is_active: bool,
+    /// Whether its year is past, or its last class has ended.
+    pub(super) is_over: bool,
     pub(super) enrollment_start: DateTime<Utc>,
     pub(super) enrollment_end: DateTime<Utc>,
     pub(super) now: DateTime<Utc>,
@@ -75,7 +80,7 @@ impl Here {
 /// Who asks, as far as the rules care.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Terms {
-    /// Staff enrol students outside the window too.
+    /// Staff enrol students outside the window too, when the classes are over, and whatever their standing.
     pub(super) by_staff: bool,
     /// `MAX_PENDING`
     pub(super) max_pending: u32,
@@ -90,8 +95,22 @@ pub(super) fn broken(facts: &Facts, terms: Terms) -> Vec<Reason> {
     if !facts.is_active_student {
         refuse("not_a_student", "Only active students can enrol.".to_owned(), json!({}));
     }
+    let stands = matches!(facts.academic_status.as_str(), "suspended" | "graduated");
+    if !terms.by_staff && stands {
+        refuse(
+            "standing",
+            format!("A student whose academic status is `{}` cannot enrol. Please ask the staff.", facts.academic_status),
+            json!({ "academic_status": facts.academic_status }),
+        );
+    }
     if !facts.is_active {
         refuse("offering_inactive", format!("{class} does not take students."), json!({}));
+    }
+    if !facts.unit_is_active {
+        refuse("unit_inactive", format!("{} is no longer offered.", facts.unit_code), json!({}));
+    }
+    if !terms.by_staff && facts.is_over {
+        refuse("offering_over", format!("The classes of {class} are over. Please ask the staff."), json!({}));
     }
     let (opens, closes) = (Moment(facts.enrollment_start), Moment(facts.enrollment_end));
     if !terms.by_staff && facts.now < facts.enrollment_start {

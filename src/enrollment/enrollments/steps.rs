@@ -31,6 +31,8 @@ pub(super) struct Held {
     pub(super) semester: String,
     /// Whether students can no longer give the seat back themselves.
     pub(super) is_too_late_to_withdraw: bool,
+    /// Whether its year is past, or its last class has ended.
+    pub(super) is_over: bool,
     pub(super) status: Status,
     pub(super) grade: String,
     pub(super) marks: Option<Decimal>,
@@ -256,6 +258,13 @@ fn step(by: By<'_>, held: &Held, ask: &Ask) -> Answer<Option<Step>> {
             "withdrawal_closed",
             format!("The last day to withdraw from {} has passed. Please ask the staff.", held.class()),
         )),
+        // A request that was never decided on goes whenever.
+        Ask::Withdraw(_) if held.status != Status::Pending && held.is_over && (is_own || !by.reach.is_all()) => {
+            Err(Problem::conflict(
+                "withdrawal_closed",
+                format!("The classes of {} are over. Please ask the staff.", held.class()),
+            ))
+        }
         Ask::Withdraw(reason) => {
             refuse_long("reason", reason)?;
             Ok(Some(withdrawn(reason, None)))
@@ -401,10 +410,11 @@ async fn refuse_unfit(tx: &mut PgConnection, by: By<'_>, held: &Held, ask: &Ask,
     }
     let Some(facts) = store::facts(tx, held.student, held.offering).await? else { return Ok(Err(Problem::absent())) };
     let overrides = matches!(ask, Ask::Approve(Approval { overrides: true, .. })) && by.reach.is_all();
-    let terms = Terms { by_staff: true, max_pending: u32::MAX };
+    let terms = Terms { by_staff: false, max_pending: u32::MAX };
     let matters = |reason: &Reason| match reason.code {
         // Whoever is back in a class is in it beside what was taken since.
         code if returns => matches!(code, "already_in_unit" | "anti_requisite"),
+        "window_not_open" | "window_closed" | "offering_over" => false,
         "offering_full" | "already_enrolled" | "too_many_pending" => false,
         // An account that is not in use takes no seat, whoever says so.
         "not_a_student" => true,

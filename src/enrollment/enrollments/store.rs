@@ -82,11 +82,17 @@ pub(super) async fn facts(conn: &mut PgConnection, student: Id, offering: Id) ->
            )
            select s.user_type = 'student' and s.is_active as "is_active_student!",
                   trim(s.first_name || ' ' || s.last_name) as "student_name!",
+                  coalesce((select sp.academic_status
+                              from student_profiles sp
+                             where sp.user_id = s.id
+                               and sp.deleted_at is null), '') as "academic_status!",
                   u.code as unit_code,
                   o.year,
                   o.semester,
                   (select c.id from users c where c.id = u.convenor_id and c.is_active) as "convenor: Id",
                   o.is_active,
+                  u.is_active as unit_is_active,
+                  o.id in (select offering_id from offerings_over) as "is_over!",
                   o.enrollment_start,
                   o.enrollment_end,
                   rule_now() as "now!",
@@ -152,7 +158,10 @@ pub(super) async fn facts(conn: &mut PgConnection, student: Id, offering: Id) ->
         semester: row.semester,
         convenor: row.convenor,
         student_name: row.student_name,
+        academic_status: row.academic_status,
         is_active: row.is_active,
+        unit_is_active: row.unit_is_active,
+        is_over: row.is_over,
         enrollment_start: row.enrollment_start,
         enrollment_end: row.enrollment_end,
         now: row.now,
@@ -193,11 +202,13 @@ pub(super) async fn take_seat(
               returning id, requires_approval
            ),
            taken as (
-              insert into enrollments (student_id, offering_id, status, created_by, updated_by)
-              select $1, id, case when requires_approval then 'PENDING' else 'ENROLLED' end, $3, $3
+              insert into enrollments (student_id, offering_id, status, enrolled_at, created_by, updated_by)
+              select $1, id, case when requires_approval then 'PENDING' else 'ENROLLED' end,
+                     case when not requires_approval then rule_now() end, $3, $3
                 from seat
                   on conflict (student_id, offering_id) do update
                  set status = excluded.status,
+                     enrolled_at = excluded.enrolled_at,
                      grade = '',
                      marks = null,
                      requested_at = rule_now(),
@@ -281,6 +292,7 @@ pub(super) async fn hold(tx: &mut PgConnection, enrollments: &[Id]) -> sqlx::Res
                   o.year,
                   o.semester,
                   coalesce(o.withdraw_until <= rule_now(), false) as "is_too_late_to_withdraw!",
+                  o.id in (select offering_id from offerings_over) as "is_over!",
                   e.status as "status: Status",
                   e.grade,
                   e.marks
@@ -353,6 +365,8 @@ pub(super) async fn move_on(tx: &mut PgConnection, author: Option<Id>, steps: &[
                set status = w.status,
                    grade = w.grade,
                    marks = w.marks,
+                   enrolled_at = case when b.status = 'PENDING' and w.status = 'ENROLLED' then rule_now()
+                                      else e.enrolled_at end,
                    withdrawn_date = case when w.status = 'WITHDRAWN' then local_day() end,
                    completion_date = case when w.status in ('COMPLETED', 'FAILED')
                                           then coalesce(e.completion_date, local_day()) end,
@@ -385,6 +399,7 @@ pub(super) async fn move_on(tx: &mut PgConnection, author: Option<Id>, steps: &[
                and m.status not in ('COMPLETED', 'FAILED')
          ),
          transcript as (
+            -- A trigger adds the course.
             insert into transcripts (enrollment_id, student_id, unit_code, unit_name, semester, year, credit_points,
                                      status, grade, marks, grade_point, completion_date, created_by, updated_by)
             select m.id, m.student_id, u.code, u.name, o.semester, o.year, u.credit_points, m.status, m.grade, m.marks,

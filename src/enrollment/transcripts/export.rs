@@ -124,8 +124,8 @@ fn file(student: Id, holder: &store::Holder, date_issued: NaiveDate, record: sto
         vec![
             holder.student_number.as_str().into(),
             holder.name.as_str().into(),
-            holder.course_code.as_str().into(),
-            holder.course_name.as_str().into(),
+            line.course_code.into(),
+            line.course_name.into(),
             date_issued.into(),
             line.year.into(),
             line.semester.name().into(),

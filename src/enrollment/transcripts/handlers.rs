@@ -43,6 +43,9 @@ pub(super) struct Transcript {
     #[schema(value_type = String, example = "4.0")]
     grade_point: Decimal,
     status: Status,
+    /// The course in which the result was obtained; empty when there was none, and so is its name.
+    course_code: String,
+    course_name: String,
     completion_date: NaiveDate,
     created_at: Moment,
     updated_at: Moment,

@@ -32,12 +32,16 @@ select t.id,
        t.marks,
        t.grade_point,
        t.status,
+       coalesce(t.course_code, c.code, '') as course_code,
+       coalesce(t.course_name, c.name, '') as course_name,
        t.completion_date,
        t.created_at,
        t.updated_at
 from transcripts t
 join enrollments e on e.id = t.enrollment_id
 join users s on s.id = t.student_id
+left join student_profiles sp on sp.user_id = t.student_id and sp.deleted_at is null
+left join courses c on c.id = sp.course_id
 left join stored_files f on f.id = s.profile_image_id and f.deleted_at is null"
 );
 
@@ -66,6 +70,9 @@ pub(super) struct TranscriptLine {
     #[serde(serialize_with = "one_place")]
     #[schema(value_type = String, example = "4.0")]
     pub(super) grade_point: Decimal,
+    /// The course in which the result was obtained; empty when there was none, and so is its name.
+    pub(super) course_code: String,
+    pub(super) course_name: String,
     pub(super) completion_date: NaiveDate,
 }
 
@@ -107,6 +114,8 @@ select ",
            'grade', t.grade,
            'marks', t.marks::text,
            'grade_point', t.grade_point::text,
+           'course_code', coalesce(t.course_code, c.code, ''),
+           'course_name', coalesce(t.course_name, c.name, ''),
            'completion_date', t.completion_date)
            order by t.year, t.semester, t.unit_code, t.id), '[]') as lines
 from (select t.*,
@@ -125,7 +134,11 @@ pub(super) async fn record(conn: &mut PgConnection, viewer: &Viewer, student: Id
     let mut sql = QueryBuilder::<Postgres>::new(RECORD);
     sql.push_bind(student);
     push_visible(&mut sql, viewer);
-    sql.push(") t");
+    sql.push(
+        ") t
+left join student_profiles sp on sp.user_id = t.student_id and sp.deleted_at is null
+left join courses c on c.id = sp.course_id",
+    );
     sql.build_query_as().fetch_one(conn).await
 }
 

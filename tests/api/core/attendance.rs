@@ -524,8 +524,8 @@ async fn attendance_is_summed_up_by_offering_and_in_total() {
     let counts = |total: i32, attended: i32, present: i32, rate: Value| {
         let few = i32::from(total != 1);
         json!({
-            "total_sessions": total, "attended_sessions": attended, "present": present, "late": few, "absent": few,
-            "excused": few, "attendance_rate": rate,
+            "total_sessions": total, "marked_sessions": attended + few, "attended_sessions": attended, "present": present,
+            "late": few, "absent": few, "excused": few, "attendance_rate": rate,
         })
     };
     let with = |mut body: Value, more: &Value| {
@@ -541,7 +541,7 @@ async fn attendance_is_summed_up_by_offering_and_in_total() {
         let unit = unit.fetch_one(&app.db).await.unwrap();
         let of = json!({
             "offering": offering, "unit": unit.id, "unit_code": unit.code, "unit_name": unit.name, "year": 2026,
-            "semester": "S1",
+            "semester": "S1", "since": null,
         });
         offerings.push(with(of, &counts));
     }
@@ -569,8 +569,8 @@ async fn who_has_had_no_class_has_no_rate() {
     let app = TestApp::start().await;
     let ann = app.student().await;
     let wanted = json!({
-        "student": ann.id, "total_sessions": 0, "attended_sessions": 0, "present": 0, "late": 0, "absent": 0,
-        "excused": 0, "attendance_rate": null, "offerings": [],
+        "student": ann.id, "total_sessions": 0, "marked_sessions": 0, "attended_sessions": 0, "present": 0, "late": 0,
+        "absent": 0, "excused": 0, "attendance_rate": null, "offerings": [],
     });
     assert_eq!(ann.get(SUMMARY).await.expect(200), &wanted);
 }

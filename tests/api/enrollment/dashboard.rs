@@ -114,8 +114,8 @@ async fn a_student_sees_own_enrollments_and_what_is_open() {
                     "name": format!("{} {}", staff.first_name, staff.last_name),
                 },
                 "attendance_summary": {
-                    "total_sessions": 2, "attended_sessions": 1, "present": 0, "late": 1, "absent": 1,
-                    "attendance_rate": 50.0,
+                    "total_sessions": 2, "marked_sessions": 2, "attended_sessions": 1, "present": 0, "late": 1, "absent": 1,
+                    "excused": 0, "attendance_rate": 50.0,
                 },
                 "schedule_summary": "Mon 09:00-11:00, Mon 13:01", "can_enroll": false,
             },
@@ -123,15 +123,15 @@ async fn a_student_sees_own_enrollments_and_what_is_open() {
                 "offering": available, "status_label": "available", "enrollment_id": null, "grade": "", "marks": null,
                 "prerequisites_met": false, "missing_prerequisites": missing, "instructor": null,
                 "attendance_summary": {
-                    "total_sessions": 0, "attended_sessions": 0, "present": 0, "late": 0, "absent": 0,
-                    "attendance_rate": null,
+                    "total_sessions": 0, "marked_sessions": 0, "attended_sessions": 0, "present": 0, "late": 0, "absent": 0,
+                    "excused": 0, "attendance_rate": null,
                 },
                 "schedule_summary": "Fri 10:30", "can_enroll": false,
             },
         ],
         "statistics": {
             "total_completed": 0, "total_failed": 0, "total_withdrawn": 0, "current_enrolled": 1,
-            "pending_approval": 0, "available_count": 1,
+            "pending_approval": 0, "available_count": 0,
         },
     });
     assert_eq!(dashboard, wanted);
@@ -193,9 +193,13 @@ async fn available_is_what_is_open_and_neither_taken_nor_passed() {
     for changes in [later, closed] {
         offer(&staff, app.unit().await, changes).await;
     }
-    let just_open = json!({ "enrollment_start": "2026-03-02T02:00:00Z", "enrollment_end": "2026-04-01T00:00:00Z" });
+    let just_open = json!({ "year": 2026, "enrollment_start": "2026-03-02T02:00:00Z", "enrollment_end": "2026-04-01T00:00:00Z" });
     let mut wanted = vec![offer(&staff, app.unit().await, just_open).await];
+    let last_year = json!({ "enrollment_end": "2026-04-01T00:00:00Z" });
+    offer(&staff, app.unit().await, last_year).await;
+    session(&app, app.offering(0).await, "2026-02-23 10:00", "12:00", None).await;
     staff.patch(&at(OFFERINGS, app.offering(0).await), &json!({ "is_active": false })).await.expect(200);
+    staff.patch(&at(UNITS, unit_of(&app, app.offering(0).await).await), &json!({ "is_active": false })).await.expect(200);
     staff.delete(&at(OFFERINGS, app.offering(0).await)).await.expect(204);
     for (status, is_available) in
         [("PENDING", false), ("ENROLLED", false), ("COMPLETED", false), ("FAILED", true), ("WITHDRAWN", true)]
@@ -215,7 +219,8 @@ async fn available_is_what_is_open_and_neither_taken_nor_passed() {
     assert_eq!(ids(&dashboard["available_units"]), wanted);
     assert_eq!(dashboard["statistics"]["available_count"], json!(wanted.len()));
     let withdrawn = card(dashboard, *wanted.last().unwrap());
-    assert_eq!((&withdrawn["status_label"], &withdrawn["can_enroll"]), (&json!("withdrawn"), &json!(true)));
+    let again = (&withdrawn["status_label"], &withdrawn["can_enroll"]);
+    assert_eq!(again, (&json!("available"), &json!(true)), "a seat that was given back can be taken again");
     let shown = offerings_of(&dashboard["offering_cards"]);
     assert_eq!(shown.len(), 9 + 3, "one card for each offering");
     assert_eq!(shown[9..], wanted[..3], "after the caller's own, by unit code");
@@ -368,6 +373,7 @@ async fn who_teaches_and_when_is_read_off_the_classes() {
             run(&app.db, format!("update class_sessions set {change} where id = {off}")).await;
         }
     }
+    app.enrollment(student.id, over, "ENROLLED").await;
     let reply = student.get(DASHBOARD).await;
     for (offering, instructor, schedule) in [
         (bare, json!(null), ""),
@@ -414,7 +420,8 @@ async fn attendance_is_the_callers_own_of_classes_that_took_place() {
 
     let reply = student.get(DASHBOARD).await;
     let wanted = json!({
-        "total_sessions": 7, "attended_sessions": 4, "present": 2, "late": 1, "absent": 1, "attendance_rate": 57.1,
+        "total_sessions": 7, "marked_sessions": 5, "attended_sessions": 4, "present": 2, "late": 1, "absent": 1,
+        "excused": 1, "attendance_rate": 57.1,
     });
     assert_eq!(card(reply.expect(200), offering)["attendance_summary"], wanted);
 }
@@ -462,7 +469,7 @@ async fn the_number_of_statements_does_not_grow_with_the_data() {
     };
     statements().await;
     let few = statements().await;
-    assert_eq!(few, 5, "one for the caller, four for the dashboard");
+    assert_eq!(few, 6, "one for the caller, five for the dashboard");
 
     app.enrollment(student.id, offering, "ENROLLED").await;
     many_offerings(&app, 200).await;

@@ -94,7 +94,7 @@ async fn a_list_is_narrowed_and_newest_first() {
     ] {
         assert_eq!(staff.get(&format!("{ENROLLMENTS}?{query}")).await.ids(), found, "{query}");
     }
-    for query in ["grade=P", "status=GONE", "search=x", "unit=x"] {
+    for query in ["results_due=x", "status=GONE", "search=x", "unit=x"] {
         let refused = staff.get(&format!("{ENROLLMENTS}?{query}")).await;
         assert_eq!((refused.status.as_u16(), refused.errors(query.split('=').next().unwrap()).len()), (400, 1));
     }

@@ -7,6 +7,7 @@ mod dashboard;
 mod decisions;
 mod enroll;
 mod enrollments;
+mod judgement;
 mod overdue;
 mod records;
 mod removal;
