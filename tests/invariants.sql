@@ -417,3 +417,14 @@ join scholarship_applications a
 where s.max_awards > 0
 group by s.id
 having count(*) > s.max_awards;
+
+-- a request that waits was not granted, and what a result says of its course is whole
+select id, status, enrolled_at
+from enrollments
+where status = 'PENDING'
+    and enrolled_at is not null
+    and deleted_at is null;
+
+select id, course_code, course_name
+from transcripts
+where (course_code is null) <> (course_name is null);

@@ -24,6 +24,8 @@ use lettre::message::Mailbox;
 use secrecy::SecretString;
 use sqlx::postgres::PgConnectOptions;
 
+use crate::enrollment::Boundaries;
+
 pub(crate) use keep::make_data_dir;
 use keep::{dot_env, kept_secret_key};
 use reader::Reader;
@@ -74,6 +76,8 @@ pub struct Config {
     pub max_pending: u32,
     /// `PENDING_DAYS`: after so many days an enrolment that nobody decided on is withdrawn.
     pub pending_days: u32,
+    /// `GRADE_BOUNDARIES`: from which marks on which grade is given; none are checked without it.
+    pub grade_boundaries: Boundaries,
     /// `GOLD_EXPIRES_AFTER`: gold that was not spent within so many days expires; none when it never does.
     pub gold_expires_after: Option<u32>,
 
@@ -455,6 +459,7 @@ impl Config {
             page_size_max,
             max_pending: read.number("MAX_PENDING", 8, 1..=1000),
             pending_days: read.number("PENDING_DAYS", 14, 1..=3650),
+            grade_boundaries: read.grade_boundaries(),
             gold_expires_after: Some(read.number("GOLD_EXPIRES_AFTER", 0, 0..=36_500)).filter(|days| *days > 0),
             database,
             migration,

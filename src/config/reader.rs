@@ -15,6 +15,8 @@ use lettre::message::Mailbox;
 use secrecy::{ExposeSecret as _, SecretString};
 use tracing_subscriber::EnvFilter;
 
+use crate::enrollment::Boundaries;
+
 use super::{Fault, IpNet, Mail, MailTls, SHORTEST_KEY, SHORTEST_WEBHOOK_SECRET, local_url};
 
 /// What every setting is read with: looks up, checks, and remembers what is wrong.
@@ -136,6 +138,14 @@ impl<'a> Reader<'a> {
                 default
             }
         }
+    }
+
+    pub(super) fn grade_boundaries(&mut self) -> Boundaries {
+        let Some(text) = self.text("GRADE_BOUNDARIES") else { return Boundaries::default() };
+        text.parse().unwrap_or_else(|says: String| {
+            self.fault("GRADE_BOUNDARIES", says);
+            Boundaries::default()
+        })
     }
 
     pub(super) fn address(&mut self, name: &str) -> Option<SocketAddr> {

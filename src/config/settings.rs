@@ -70,6 +70,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("MAX_PENDING", "8", "The most enrolments of a student that wait for a decision at once."),
     setting("PENDING_DAYS", "14", "After so many days an enrolment that nobody decided on is withdrawn."),
     setting(
+        "GRADE_BOUNDARIES",
+        "",
+        "From which marks on which grade is given, such as `HD=80,D=70,C=60,P=50,N=0`; empty checks nothing.",
+    ),
+    setting(
         "GOLD_EXPIRES_AFTER",
         "0",
         "Gold that was not spent within so many days of being earned expires; 0 is never.",

@@ -1,5 +1,7 @@
 //! The scale of grades.
 
+use std::str::FromStr;
+
 use rust_decimal::Decimal;
 
 /// Grades and their points, in tenths.
@@ -29,6 +31,50 @@ macro_rules! gpa {
     };
 }
 pub(crate) use gpa;
+
+/// From which marks on which grade is given, the highest first; none where nothing is checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Boundaries(Vec<(&'static str, Decimal)>);
+
+impl FromStr for Boundaries {
+    type Err = String;
+
+    /// Such as `HD=80,D=70,C=60,P=50,N=0`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut boundaries: Vec<(&'static str, Decimal)> = Vec::new();
+        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            let (name, marks) = part.split_once('=').ok_or(format!("`{part}` is no boundary such as HD=80"))?;
+            let grade = known(name.trim()).ok_or(format!("`{}` is not a grade; known are {}", name.trim(), all()))?;
+            let marks: Decimal = marks.trim().parse().map_err(|_| format!("the marks of {grade} are not a number"))?;
+            if !(Decimal::ZERO..=Decimal::ONE_HUNDRED).contains(&marks) {
+                return Err(format!("the marks of {grade} are not from 0 to 100"));
+            }
+            if boundaries.iter().any(|(other, least)| *other == grade || *least == marks) {
+                return Err(format!("{grade}, or its marks, stand twice"));
+            }
+            boundaries.push((grade, marks));
+        }
+        boundaries.sort_by_key(|(_, marks)| std::cmp::Reverse(*marks));
+        let points: Vec<_> = boundaries.iter().map(|(grade, _)| point(grade)).collect();
+        if !points.is_sorted_by(|higher, lower| higher >= lower) {
+            return Err("a better grade needs fewer marks than a worse one".to_owned());
+        }
+        Ok(Self(boundaries))
+    }
+}
+
+impl Boundaries {
+    /// The grade that these marks are; none where they are below all boundaries, or there are none.
+    pub(crate) fn grade_of(&self, marks: Decimal) -> Option<&'static str> {
+        self.0.iter().find(|(_, least)| marks >= *least).map(|(grade, _)| *grade)
+    }
+
+    /// The grade that these marks are, where it is another than this one, and both are of the boundaries.
+    pub(crate) fn contradict(&self, grade: &str, marks: Decimal) -> Option<&'static str> {
+        let is_named = self.0.iter().any(|(name, _)| *name == grade);
+        self.grade_of(marks).filter(|other| is_named && *other != grade)
+    }
+}
 
 /// The grade as it is spelt; none when there is no such grade.
 pub(crate) fn known(grade: &str) -> Option<&'static str> {

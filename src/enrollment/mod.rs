@@ -29,7 +29,8 @@ use crate::access::{Permission, Reach, Viewer};
 use crate::http::Routes;
 use crate::users::guardians;
 
-pub(crate) use enrollments::{announce, end_requests};
+pub(crate) use enrollments::{Granted, announce, end_seats};
+pub use grades::Boundaries;
 pub use status::Status;
 
 /// The endpoints of this domain.

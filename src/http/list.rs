@@ -241,6 +241,8 @@ fn filter_value(filter: Filter, text: &str) -> Result<Value, String> {
         Kind::Id | Kind::Where => Value::Number(text.parse::<Id>()?.0),
         Kind::Number => Value::Number(text.parse::<i32>().map_err(|_| "A number is expected.")?.into()),
         Kind::Text => Value::Text(text.to_owned()),
+        Kind::Student => Value::Text(text.trim().to_owned()),
+        Kind::Term(semesters) => Value::Text(term(text, semesters).ok_or("A semester such as `2026-S2` is expected.")?),
         Kind::Address => Value::Text(text.parse::<IpAddr>().map_err(|_| "An IP address is expected.")?.to_string()),
         Kind::Flag => Value::Flag(boolean(text).ok_or("`true` or `false` is expected.")?),
         Kind::OneOf(words) if words.contains(&text) => Value::Text(text.to_owned()),
@@ -249,6 +251,14 @@ fn filter_value(filter: Filter, text: &str) -> Result<Value, String> {
         Kind::To => Value::Moment(Moment::end(text).map_err(sentence)?),
         Kind::FromDay | Kind::ToDay => Value::Day(text.parse::<Moment>().map_err(sentence)?.day()),
     })
+}
+
+/// A year and a semester as they are compared.
+fn term(text: &str, semesters: &[&str]) -> Option<String> {
+    let (year, semester) = text.trim().split_once('-')?;
+    let year: u16 = year.parse().ok().filter(|year| (1900..=2200).contains(year))?;
+    let semester = semesters.iter().find(|name| name.eq_ignore_ascii_case(semester))?;
+    Some(format!("{year}-{semester}"))
 }
 
 /// Reads an ordering; each field stands in it once, so that it is no longer than the list has orderings.
@@ -303,6 +313,11 @@ impl<R: Resource> Asked<R> {
         let filters = self.filters.iter().map(|(filter, _)| filter.name);
         let orderings = self.ordering.iter().map(|(ordering, _)| ordering.name);
         self.search.is_some() || filters.chain(orderings).any(|name| name != ID.name && !names.contains(&name))
+    }
+
+    /// Whether the list is narrowed by one of these.
+    pub(crate) fn asks_for(&self, names: &[&str]) -> bool {
+        self.filters.iter().any(|(filter, _)| names.contains(&filter.name))
     }
 
     /// All rows that the viewer may see and asked for, whatever the size of pages.
@@ -407,9 +422,11 @@ impl<R: Resource> Asked<R> {
         for (filter, value) in &self.filters {
             sql.push(" and ");
             let (before, after) = match filter.kind {
-                Kind::Where => filter.sql.split_once("{}").unwrap_or((filter.sql, "")),
+                Kind::Where | Kind::Term(_) => filter.sql.split_once("{}").unwrap_or((filter.sql, "")),
                 // The parameter is text, whatever it is compared with.
                 Kind::Address => (filter.sql, "::text::inet"),
+                // Computed once, so that the index by student serves.
+                Kind::Student => (filter.sql, "::text)))"),
                 Kind::Id
                 | Kind::Number
                 | Kind::Text
@@ -422,7 +439,8 @@ impl<R: Resource> Asked<R> {
             };
             sql.push(before);
             sql.push(match filter.kind {
-                Kind::Where => "",
+                Kind::Where | Kind::Term(_) => "",
+                Kind::Student => " = any(array(select students_named(",
                 Kind::From | Kind::FromDay => " >= ",
                 Kind::To | Kind::ToDay => " <= ",
                 Kind::Id | Kind::Number | Kind::Text | Kind::Address | Kind::Flag | Kind::OneOf(_) => " = ",
@@ -623,6 +641,8 @@ impl<R: Resource> Describe for Asked<R> {
                 Kind::Id | Kind::Where => json!({ "type": "integer", "format": "int64", "minimum": 1 }),
                 Kind::Number => json!({ "type": "integer", "format": "int32" }),
                 Kind::Text => json!({ "type": "string" }),
+                Kind::Term(_) => json!({ "type": "string", "description": "A semester such as `2026-S2`" }),
+                Kind::Student => json!({ "type": "string", "description": "Id, student number or mail address" }),
                 Kind::Address => json!({ "type": "string", "description": "An IP address" }),
                 Kind::Flag => json!({ "type": "boolean" }),
                 Kind::OneOf(words) => json!({ "type": "string", "enum": words }),

@@ -51,6 +51,10 @@ pub enum Kind {
     Address,
     /// An id within a condition of its own.
     Where,
+    /// A year and one of these semesters, such as `2026-S2`, within a condition of its own.
+    Term(&'static [&'static str]),
+    /// A student by id, student number or mail address.
+    Student,
 }
 
 /// What a list can be ordered by. Nulls have no place in a keyset: the expression is never null.

@@ -20,7 +20,7 @@ pub enum Text {
 const LINE: &str = "academic_status address_line1 address_line2 category city code country department email \
     emergency_contact_name emergency_contact_phone event_location event_title first_name gcal_event_id grade last_name \
     location name official_first_name official_last_name phone_number position postal_code relationship resource_type role \
-    slug state student_id target_content_type title trigger_event url username verb venue visibility webhook_url \
+    slug state student student_id target_content_type title trigger_event url username verb venue visibility webhook_url \
     webhook_url_test";
 
 const AS_TYPED: &str = "password confirm_password current_password new_password token refresh confirm";

@@ -16,7 +16,7 @@ use super::tables::{TABLES, Table};
 use crate::access::{Actor, UserType, may, refuse_weaker};
 use crate::app::AppState;
 use crate::db;
-use crate::enrollment::end_requests;
+use crate::enrollment::{Granted, end_seats};
 use crate::http::{Answer, Done, DryRun, Optional, PathId, Problem};
 use crate::ids::{Id, Moment};
 
@@ -189,7 +189,7 @@ impl Erased {
 }
 
 async fn erase(tx: &mut PgConnection, actor: &Actor<may::AnonymiseUsers>, near: &Near, id: Id) -> Answer<Erased> {
-    end_requests(tx, actor, id).await?;
+    end_seats(tx, actor, id, Granted::Stay).await?;
     // All that leads to the person, before it is erased.
     let needles = Needles::of(&known(tx, id).await?)?;
     let mut done = Erased {

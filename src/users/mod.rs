@@ -23,6 +23,7 @@ pub(crate) mod guardians;
 pub mod log_in;
 pub mod mail;
 pub mod names;
+pub(crate) mod naming;
 mod registrations;
 pub mod reset;
 pub mod roles;

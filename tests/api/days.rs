@@ -103,6 +103,7 @@ const DAYS: &[(&str, &str)] = &[
     ("/api/core/sessions/", "date"),
     ("/api/core/sessions/generate/", "first_date"),
     ("/api/core/sessions/generate/", "last_date"),
+    ("/api/enrollment/enrollments/{id}/withdraw/", "withdrawn_date"),
     ("/api/users/student-profiles/", "enrollment_date"),
     ("/api/users/student-profiles/", "expected_graduation"),
 ];

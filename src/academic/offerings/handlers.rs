@@ -9,7 +9,9 @@ use crate::academic::intakes;
 use crate::academic::semester::Semester;
 use crate::academic::units::{self, Unit, UnitBrief};
 use crate::access::{Actor, Viewer, Visitor, may};
-use crate::http::{Answer, Faults, Filter, Kind, Listing, Ordering, Problem, Refusal, Resource, Target, Writable};
+use crate::http::{
+    Answer, Faults, Filter, Kind, Listing, Ordering, Problem, Refusal, Resource, Sight, Target, Writable, find,
+};
 use crate::ids::{Id, Moment, end_or_null, moment_or_null, or_null};
 
 /// A unit in a semester and year.
@@ -223,6 +225,14 @@ impl Writable for Offering {
     }
 
     async fn update(tx: &mut PgConnection, actor: &Actor<Self::Write>, id: Id, fields: &OfferingFields) -> Answer<()> {
+        if !actor.scope().is_all() && store::has_enrollments(tx, id).await? {
+            let before = Self::fields(&find::<Self>(tx, actor, id, Sight::Any).await?);
+            units::refuse_registrars(&[
+                ("enrollment_start", before.enrollment_start == fields.enrollment_start),
+                ("enrollment_end", before.enrollment_end == fields.enrollment_end),
+                ("withdraw_until", before.withdraw_until == fields.withdraw_until),
+            ])?;
+        }
         let intake = intake_of(tx, actor, fields).await?;
         Ok(store::replace(tx, actor.id(), id, fields, intake).await?)
     }

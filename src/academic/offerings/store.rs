@@ -73,6 +73,13 @@ select count(*)
    and (e.related_offering_id = $1
         or exists (select from event_target_offerings t where t.event_id = e.id and t.offering_id = $1))";
 
+/// Whether anybody has been enrolled in the offering.
+pub(super) async fn has_enrollments(tx: &mut PgConnection, offering: Id) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(r#"select exists (select from enrollments where offering_id = $1) as "has!""#, offering.0)
+        .fetch_one(tx)
+        .await
+}
+
 /// What is known of an offering but not written with it.
 pub(super) struct Standing {
     pub(super) intake: Id,

@@ -9,7 +9,9 @@ use super::brief::Courses;
 use super::{requisites, store};
 use crate::access::{Actor, Reach, Viewer, Visitor, may};
 use crate::decimals::one_place;
-use crate::http::{Answer, Faults, Filter, Kind, Listing, Ordering, Problem, Refusal, Resource, Target, Writable};
+use crate::http::{
+    Answer, Faults, Filter, Kind, Listing, Ordering, Problem, Refusal, Resource, Sight, Target, Writable, find,
+};
 use crate::ids::{Id, Moment, or_null};
 
 /// A subject.
@@ -153,6 +155,17 @@ impl Resource for UnitOfCourse {
     }
 }
 
+/// 403 with the fields that differ: once students are enrolled, teachers no longer write what their records and the rules of
+/// enrolling rest on.
+pub(in crate::academic) fn refuse_registrars(same: &[(&str, bool)]) -> Answer<()> {
+    const SAYS: &str = "Students have been enrolled; only staff change this now.";
+    let changed = same.iter().filter(|(_, is_same)| !is_same);
+    let problem = changed.fold(None, |problem: Option<Problem>, (field, _)| {
+        Some(problem.unwrap_or_else(|| Problem::forbidden(SAYS)).on(*field, SAYS))
+    });
+    problem.map_or(Ok(()), Err)
+}
+
 impl Writable for Unit {
     type Fields = UnitFields;
     type Write = may::WriteUnits;
@@ -224,6 +237,16 @@ impl Writable for Unit {
     }
 
     async fn update(tx: &mut PgConnection, actor: &Actor<Self::Write>, id: Id, fields: &UnitFields) -> Answer<()> {
+        if !actor.scope().is_all() && store::has_enrollments(tx, id).await? {
+            let before = Self::fields(&find::<Self>(tx, actor, id, Sight::Any).await?);
+            let same = |one: &[Id], other: &[Id]| one.len() == other.len() && one.iter().all(|id| other.contains(id));
+            refuse_registrars(&[
+                ("code", before.code == fields.code),
+                ("credit_points", before.credit_points == fields.credit_points),
+                ("prerequisites", same(&before.prerequisites, &fields.prerequisites)),
+                ("anti_requisites", same(&before.anti_requisites, &fields.anti_requisites)),
+            ])?;
+        }
         store::replace(tx, actor.id(), id, fields).await?;
         requisites::set(tx, actor.id(), id, fields).await
     }

@@ -16,8 +16,8 @@ use crate::ids::Id;
 
 pub use brief::UnitBrief;
 pub(crate) use brief::{courses_of_unit, unit_brief};
-pub(in crate::academic) use handlers::UnitOfCourse;
 pub use handlers::{Unit, UnitFields};
+pub(in crate::academic) use handlers::{UnitOfCourse, refuse_registrars};
 
 /// The endpoints of this resource.
 pub(super) fn routes() -> Routes {

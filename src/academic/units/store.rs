@@ -155,6 +155,20 @@ pub(super) async fn convenes(tx: &mut PgConnection, user: Id, unit: Id) -> sqlx:
     .await
 }
 
+/// Whether anybody has been enrolled in an offering of the unit.
+pub(super) async fn has_enrollments(tx: &mut PgConnection, unit: Id) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (
+             select
+               from offerings o
+               join enrollments e on e.offering_id = o.id
+              where o.unit_id = $1) as "has!""#,
+        unit.0
+    )
+    .fetch_one(tx)
+    .await
+}
+
 pub(super) async fn is_live(tx: &mut PgConnection, unit: Id) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"select exists (

@@ -88,7 +88,7 @@ impl Resource for AttendanceRecord {
     const LISTING: Listing = Listing {
         filters: &[
             Filter::new("session", "a.session_id", Kind::Id),
-            Filter::new("student", "a.student_id", Kind::Id),
+            Filter::new("student", "a.student_id", Kind::Student),
             Filter::new("offering", "s.offering_id", Kind::Id),
             Filter::new("unit", "o.unit_id", Kind::Id),
             Filter::new("status", "a.status", Kind::OneOf(&["present", "absent", "late", "excused"])),

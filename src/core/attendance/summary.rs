@@ -19,6 +19,7 @@ use crate::db::Reading;
 use crate::http::{Answer, Describe, Faults, Notes, Problem, Schemas, Shown, Sight, find, query_pairs};
 use crate::ids::{Id, Moment};
 use crate::users::accounts::UserBrief;
+use crate::users::naming::StudentRef;
 
 /// The most students of a class that are listed.
 const MOST: i64 = 1000;
@@ -111,7 +112,7 @@ struct StudentAttendance {
 /// Whose attendance is asked for.
 #[derive(Debug, Default)]
 pub(super) struct AskedOf {
-    student: Option<Id>,
+    student: Option<StudentRef>,
     offering: Option<Id>,
     below: Option<f64>,
 }
@@ -123,10 +124,12 @@ impl FromRequestParts<AppState> for AskedOf {
         let mut asked = Self::default();
         let mut faults = Faults::default();
         for (name, value) in query_pairs(head)? {
-            let id = || value.parse::<Id>();
             let read = match name.as_str() {
-                "student" => id().map(|id| asked.student = Some(id)),
-                "offering" => id().map(|id| asked.offering = Some(id)),
+                "student" => {
+                    asked.student = Some(StudentRef::Spelt(value.trim().to_owned()));
+                    Ok(())
+                }
+                "offering" => value.parse().map(|id| asked.offering = Some(id)),
                 "below" => percent(&value).map(|rate| asked.below = Some(rate)),
                 _ => Err("There is no such parameter."),
             };
@@ -150,9 +153,10 @@ fn percent(value: &str) -> Result<f64, &'static str> {
 
 impl Describe for AskedOf {
     fn describe(notes: &mut Notes, _: &mut Schemas) {
-        let id = || json!({ "type": "integer", "format": "int64", "minimum": 1 });
-        notes.parameter("query", "student", id(), "Whose; a student may leave it out.");
-        notes.parameter("query", "offering", id(), "A class, student by student, in place of a student.");
+        let whose = "Whose, by user id, for staff also by student number or mail address; a student may leave it out.";
+        notes.parameter("query", "student", json!({ "type": "string" }), whose);
+        let id = json!({ "type": "integer", "format": "int64", "minimum": 1 });
+        notes.parameter("query", "offering", id, "A class, student by student, in place of a student.");
         let rate = json!({ "type": "number", "minimum": 0, "maximum": 100 });
         notes.parameter("query", "below", rate, "Of the class only those whose rate is lower, in percent.");
         notes.refuses(400, "Malformed or invalid; `errors` names the parameter.");
@@ -176,8 +180,14 @@ pub(super) async fn summary(
 async fn of_student(
     conn: &mut PgConnection,
     actor: &Actor<may::ReadAttendance>,
-    student: Option<Id>,
+    student: Option<StudentRef>,
 ) -> Answer<AttendanceSummary> {
+    let student = match student {
+        // Others must not find out by it who there is.
+        Some(named) if actor.scope().is_all() => Some(named.resolve(conn).await?),
+        Some(named) => Some(named.as_id()?),
+        None => None,
+    };
     let is_student = actor.caller().is_some_and(|caller| caller.user_type == UserType::Student);
     let student = student.or_else(|| is_student.then(|| actor.id()));
     let student = student.ok_or_else(|| Problem::invalid("student", "Name the student."))?;

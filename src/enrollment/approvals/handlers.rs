@@ -28,7 +28,7 @@ impl Resource for Approval {
     const LISTING: Listing = Listing {
         filters: &[
             Filter::new("offering", "e.offering_id", Kind::Id),
-            Filter::new("student", "e.student_id", Kind::Id),
+            Filter::new("student", "e.student_id", Kind::Student),
             Filter::new("unit", "o.unit_id", Kind::Id),
             Filter::new("year", "o.year", Kind::Number),
             Filter::new("semester", "o.semester", Kind::OneOf(Semester::NAMES)),

@@ -28,6 +28,8 @@ pub(super) struct ClassMember {
     student: UserBrief,
     /// The number on the student card; empty without a profile.
     student_number: String,
+    /// Whether the account is in use.
+    is_active: bool,
     status: Status,
     /// By the scale; empty until there is one.
     grade: String,
@@ -120,6 +122,7 @@ fn file(offering: &Offering, class: Vec<ClassMember>) -> Answer<Csv> {
         "requested_at",
         "withdrawn_date",
         "completion_date",
+        "is_active",
     ];
     let rows = class.into_iter().map(|member| -> Vec<Cell> {
         vec![
@@ -135,6 +138,7 @@ fn file(offering: &Offering, class: Vec<ClassMember>) -> Answer<Csv> {
             member.requested_at.into(),
             member.withdrawn_date.into(),
             member.completion_date.into(),
+            (if member.is_active { "true" } else { "false" }).into(),
         ]
     });
     Csv::with(&name, &head, rows)

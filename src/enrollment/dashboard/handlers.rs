@@ -14,8 +14,8 @@ use crate::access::{Actor, UserType, may};
 use crate::app::AppState;
 use crate::core::attendance::{AttendanceCounts, attendance_of};
 use crate::db::Reading;
-use crate::enrollment::enrollments::Enrollment;
 use crate::enrollment::Status;
+use crate::enrollment::enrollments::Enrollment;
 use crate::http::{Answer, Resource, Shown};
 use crate::ids::Id;
 

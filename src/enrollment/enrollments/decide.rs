@@ -1,16 +1,17 @@
 //! Giving a seat back, and deciding on who asks for one.
 
 use axum::extract::State;
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::report::{Report, refuse_many};
-use super::steps::{Approval, Ask, By, take};
+use super::report::{Judged, Report, refuse_many};
+use super::steps::{Approval, Ask, By, Leave, take};
 use crate::access::throttle::{self, Bucket};
 use crate::access::{Actor, Need, may};
 use crate::app::AppState;
 use crate::http::{Answer, Done, Optional, PathId, Posted, Problem, Repeat};
-use crate::ids::Id;
+use crate::ids::{Id, day_or_null};
 
 /// What became of an enrolment.
 #[derive(Debug, Serialize, ToSchema)]
@@ -27,6 +28,9 @@ pub(super) struct Leaving {
     reason: String,
     /// The same, as with a rejection.
     notes: String,
+    /// The day from which it holds, where staff say so with a reason; today otherwise.
+    #[serde(deserialize_with = "day_or_null")]
+    withdrawn_date: Option<NaiveDate>,
 }
 
 /// A word about an approval.
@@ -66,10 +70,10 @@ pub(super) async fn withdraw(
     actor: Actor<may::WithdrawEnrollments>,
     State(app): State<AppState>,
     PathId(id): PathId,
-    Optional { body: Leaving { reason, notes }, repeat }: Optional<Leaving>,
+    Optional { body: Leaving { reason, notes, withdrawn_date }, repeat }: Optional<Leaving>,
 ) -> Answer<Done<Outcome>> {
     let reason = if reason.is_empty() { notes } else { reason };
-    one(&app, &actor, &repeat, id, ("withdraw", "withdrawn"), Ask::Withdraw(reason)).await
+    one(&app, &actor, &repeat, id, ("withdraw", "withdrawn"), Ask::Withdraw(Leave { reason, withdrawn_date })).await
 }
 
 /// `POST /{id}/approve/`
@@ -101,12 +105,13 @@ pub(super) async fn bulk_approve(
     refuse_many("ids", ids.len())?;
     let asks: Vec<(Id, Ask)> =
         ids.into_iter().map(|id| (id, Ask::Approve(Approval { notes: notes.clone(), overrides }))).collect();
-    let (actor, asks) = (&actor, &asks);
+    let (app, actor, asks) = (&app, &actor, &asks);
     repeat
-        .once(&app, actor.id(), |tx, _| {
+        .once(app, actor.id(), |tx, _| {
             Box::pin(async move {
-                let outcomes = take(tx, By::of(actor), "approve", asks).await?;
-                Done::with(&Report::of(asks, outcomes))
+                let outcomes = take(tx, By::of(actor, app), "approve", asks).await?;
+                let judged = asks.iter().zip(outcomes).map(|((id, _), outcome)| Judged { id: Some(*id), outcome });
+                Done::with(&Report::of(judged.collect()))
             })
         })
         .await
@@ -125,7 +130,7 @@ async fn one<P: Need>(
     repeat
         .once(app, actor.id(), |tx, _| {
             Box::pin(async move {
-                let outcome = take(tx, By::of(actor), action, asks).await?.pop();
+                let outcome = take(tx, By::of(actor, app), action, asks).await?.pop();
                 outcome.unwrap_or_else(|| Err(Problem::absent()))?;
                 if action == "withdraw" && !actor.scope().is_all() {
                     throttle::charge(tx, Bucket::of_enrolments(actor.id())).await?;

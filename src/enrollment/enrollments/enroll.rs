@@ -18,8 +18,9 @@ use crate::app::AppState;
 use crate::audit;
 use crate::core::notifications::{Notice, tell};
 use crate::enrollment::Status;
-use crate::http::{Answer, Created, Done, DryRun, Posted, Problem, Resource, Sight, Trial, Tried, find};
-use crate::ids::{Id, or_null};
+use crate::http::{Answer, Created, Done, DryRun, Faults, Posted, Problem, Resource, Sight, Trial, Tried, find};
+use crate::ids::Id;
+use crate::users::naming::StudentRef;
 
 /// How often a seat that was free when it was looked for is asked for again.
 const TRIES: u32 = 5;
@@ -30,8 +31,11 @@ pub(super) struct NewEnrollment {
     /// The offering to sit in.
     offering: Id,
     /// Who is to sit there. Only staff name somebody: a student enrols, and this is ignored.
-    #[serde(default, deserialize_with = "or_null")]
-    student: Option<Id>,
+    #[serde(default)]
+    student: Option<StudentRef>,
+    /// Why, such as the number of a form; kept in the history. At most 2,000 characters.
+    #[serde(default)]
+    reason: String,
 }
 
 /// `POST /`
@@ -41,11 +45,18 @@ pub(super) async fn create(
     DryRun(only_asked): DryRun,
     Posted { body: wanted, repeat }: Posted<NewEnrollment>,
 ) -> Answer<Tried<Created<Enrollment>>> {
+    let mut faults = Faults::default();
+    faults.text("reason", &wanted.reason, 2000);
+    faults.check()?;
+    let named = match wanted.student.as_ref().filter(|named| !named.is_blank()) {
+        Some(named) if actor.scope().is_all() => Some(named.resolve(&mut *app.db.acquire().await?).await?),
+        _ => None,
+    };
     // For themselves, staff are students like others: they decide on nobody's terms but those.
-    let by_staff = actor.scope().is_all() && wanted.student != Some(actor.id());
+    let by_staff = actor.scope().is_all() && named != Some(actor.id());
     let terms = Terms { by_staff, max_pending: app.config.max_pending };
     let student = if by_staff {
-        wanted.student.ok_or_else(|| Problem::invalid("student", "Name the student who is to be enrolled."))?
+        named.ok_or_else(|| Problem::invalid("student", "Name the student who is to be enrolled."))?
     } else {
         actor.id()
     };
@@ -61,7 +72,7 @@ pub(super) async fn create(
     let done = repeat
         .once(&app, actor.id(), |tx, _| {
             Box::pin(async move {
-                let id = enroll(tx, actor, student, wanted.offering, terms).await?;
+                let id = enroll(tx, actor, student, wanted, terms).await?;
                 let row = find::<Enrollment>(tx, actor, id, Sight::Any).await?;
                 *became.lock().unwrap_or_else(PoisonError::into_inner) =
                     if row.status == Status::Enrolled { "enrolled" } else { "pending" };
@@ -92,7 +103,14 @@ async fn facts(conn: &mut PgConnection, student: Id, offering: Id) -> Answer<Fac
 ///
 /// The student's row is held from before the rules are looked at, so that of two requests of one student the second
 /// sees what the first has done. The offering's row is held last and shortest: everyone else waits for it.
-async fn enroll(tx: &mut PgConnection, actor: &Viewer, student: Id, offering: Id, terms: Terms) -> Answer<Id> {
+async fn enroll(
+    tx: &mut PgConnection,
+    actor: &Viewer,
+    student: Id,
+    NewEnrollment { offering, reason, .. }: &NewEnrollment,
+    terms: Terms,
+) -> Answer<Id> {
+    let offering = *offering;
     let author = actor.caller_id().unwrap_or(student);
     store::lock_student(tx, student).await?;
     for _ in 0..TRIES {
@@ -100,12 +118,17 @@ async fn enroll(tx: &mut PgConnection, actor: &Viewer, student: Id, offering: Id
         rules::refuse(&rules::broken(&facts, terms))?;
         let from = facts.here.as_ref().filter(|here| !here.is_deleted).map_or("", |here| here.status.as_str());
         // None when another took the last seat, or closed the offering, since the facts were read: look again.
-        if let Some((id, status)) = store::take_seat(tx, author, student, offering, from, terms.by_staff).await? {
+        if let Some((id, status)) =
+            store::take_seat(tx, author, (student, offering), (from, reason), terms.by_staff).await?
+        {
             if !terms.by_staff {
                 throttle::charge(tx, Bucket::of_enrolments(student)).await?;
             }
             announce(tx, actor, &facts, student, (id, status)).await?;
-            let after = json!({ "student": student, "offering": offering, "status": status });
+            let mut after = json!({ "student": student, "offering": offering, "status": status });
+            if let (Some(after), false) = (after.as_object_mut(), reason.is_empty()) {
+                after.insert("reason".to_owned(), json!(reason));
+            }
             audit::record(tx, actor, "create", Enrollment::NAME, Some(id), &Value::Null, &after).await?;
             return Ok(id);
         }

@@ -49,7 +49,7 @@ const RESULTS_DUE: &str = "(e.status = 'ENROLLED' and e.offering_id in (select v
 const FILTERS: &[Filter] = &[
     Filter::new("offering", "e.offering_id", Kind::Id),
     Filter::new("status", "e.status", Kind::OneOf(Status::NAMES)),
-    Filter::new("student", "e.student_id", Kind::Id),
+    Filter::new("student", "e.student_id", Kind::Student),
     Filter::new("grade", "e.grade", Kind::Text),
     Filter::new("results_due", RESULTS_DUE, Kind::Flag),
     Filter::new("unit", "o.unit_id", Kind::Id),

@@ -16,7 +16,7 @@ mod store;
 use crate::http::{Routes, list, show};
 
 pub(in crate::enrollment) use handlers::{COLUMNS, Enrollment};
-pub(crate) use leaving::end_requests;
+pub(crate) use leaving::{Granted, end_seats};
 pub(in crate::enrollment) use overdue::withdraw_overdue;
 pub(crate) use store::announce;
 

@@ -33,6 +33,7 @@ pub(in crate::enrollment) async fn withdraw_overdue(app: &AppState) -> Answer<us
                 marks: None,
                 reason: reason.clone(),
                 decision: None,
+                day: None,
             };
             let steps: Vec<(&Held, Step)> =
                 held.iter().filter(|held| still.contains(&held.id)).map(|held| (held, withdrawn(held))).collect();

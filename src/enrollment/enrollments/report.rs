@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::steps::{Ask, Step};
+use super::steps::Step;
 use crate::enrollment::Status;
 use crate::http::{Answer, Problem, Reason, Trial};
 use crate::ids::Id;
@@ -30,8 +30,8 @@ pub(super) struct Report {
 pub(super) struct RowReport {
     /// The place in the request, from 0.
     row: usize,
-    /// The enrolment.
-    id: Id,
+    /// The enrolment; null where none is known by the offering and student that were named.
+    id: Option<Id>,
     /// Whether it was done.
     ok: bool,
     /// The enrolment's status after it; null when it was refused or nothing changed.
@@ -44,16 +44,23 @@ pub(super) struct RowReport {
     errors: BTreeMap<String, Vec<String>>,
 }
 
+/// A row, and what became of it.
+#[derive(Debug)]
+pub(super) struct Judged {
+    /// The enrolment that it named.
+    pub(super) id: Option<Id>,
+    pub(super) outcome: Answer<Option<Step>>,
+}
+
 impl Report {
-    pub(super) fn of(asks: &[(Id, Ask)], outcomes: Vec<Answer<Option<Step>>>) -> Self {
-        let results: Vec<RowReport> = asks
-            .iter()
-            .zip(outcomes)
+    pub(super) fn of(judged: Vec<Judged>) -> Self {
+        let results: Vec<RowReport> = judged
+            .into_iter()
             .enumerate()
-            .map(|(row, ((id, _), outcome))| match outcome {
+            .map(|(row, Judged { id, outcome })| match outcome {
                 Ok(step) => RowReport {
                     row,
-                    id: *id,
+                    id,
                     ok: true,
                     status: step.map(|step| step.status),
                     code: String::new(),
@@ -62,7 +69,7 @@ impl Report {
                 },
                 Err(problem) => RowReport {
                     row,
-                    id: *id,
+                    id,
                     ok: false,
                     status: None,
                     code: problem.code().to_owned(),
@@ -77,8 +84,8 @@ impl Report {
 }
 
 /// What a bulk call would be answered with: a reason for each row that would be refused.
-pub(super) fn trial(asks: &[(Id, Ask)], outcomes: Vec<Answer<Option<Step>>>) -> Trial {
-    let refused = asks.iter().zip(outcomes).enumerate().filter_map(|(row, ((id, _), outcome))| {
+pub(super) fn trial(judged: Vec<Judged>) -> Trial {
+    let refused = judged.into_iter().enumerate().filter_map(|(row, Judged { id, outcome })| {
         outcome.err().map(|problem| Reason {
             code: "row_refused",
             detail: problem.detail().to_owned(),

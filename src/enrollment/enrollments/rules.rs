@@ -99,7 +99,10 @@ pub(super) fn broken(facts: &Facts, terms: Terms) -> Vec<Reason> {
     if !terms.by_staff && stands {
         refuse(
             "standing",
-            format!("A student whose academic status is `{}` cannot enrol. Please ask the staff.", facts.academic_status),
+            format!(
+                "A student whose academic status is `{}` cannot enrol. Please ask the staff.",
+                facts.academic_status
+            ),
             json!({ "academic_status": facts.academic_status }),
         );
     }

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use chrono::{Datelike as _, NaiveDate};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -12,10 +13,11 @@ use sqlx::PgConnection;
 use super::rules::{self, Terms};
 use super::store;
 use crate::access::{Actor, Permission, Reach, Viewer, refuse_own_case};
+use crate::app::AppState;
 use crate::audit;
 use crate::core::notifications::{Notice, tell};
 use crate::decimals::with_places;
-use crate::enrollment::{Status, grades};
+use crate::enrollment::{Boundaries, Status, grades};
 use crate::http::{Answer, Faults, Problem, Reason};
 use crate::ids::Id;
 
@@ -36,6 +38,9 @@ pub(super) struct Held {
     pub(super) status: Status,
     pub(super) grade: String,
     pub(super) marks: Option<Decimal>,
+    /// Since when it is withdrawn, completed or failed.
+    pub(super) day: Option<NaiveDate>,
+    pub(super) today: NaiveDate,
 }
 
 impl Held {
@@ -47,7 +52,7 @@ impl Held {
     }
 
     /// Where it is, for people.
-    fn class(&self) -> String {
+    pub(super) fn class(&self) -> String {
         format!("{} {} {}", self.unit_code, self.year, self.semester)
     }
 
@@ -66,19 +71,29 @@ pub(super) struct Step {
     pub(super) reason: String,
     /// `approved` or `rejected`, when it is a decision on a request.
     pub(super) decision: Option<&'static str>,
+    /// The day from which a withdrawal or a result holds, where it is not the present one.
+    pub(super) day: Option<NaiveDate>,
 }
 
 /// What somebody asks to be done with an enrolment.
 #[derive(Debug, Clone)]
 pub(super) enum Ask {
-    /// Give the seat back, for this reason.
-    Withdraw(String),
+    /// Give the seat back.
+    Withdraw(Leave),
     /// Grant the seat that is held.
     Approve(Approval),
     /// Refuse it.
     Reject(String),
     /// Bring status, grade and marks to these values.
     Set(Wanted),
+}
+
+/// How a seat is given back.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Leave {
+    pub(super) reason: String,
+    /// From when on, where staff say so.
+    pub(super) withdrawn_date: Option<NaiveDate>,
 }
 
 /// How a seat is granted.
@@ -107,18 +122,23 @@ pub(super) struct Wanted {
     pub(super) grade: Option<String>,
     pub(super) marks: Marks,
     pub(super) reason: String,
+    /// From when on a withdrawal holds, where staff say so.
+    pub(super) withdrawn_date: Option<NaiveDate>,
+    /// From when on a result holds, where staff say so.
+    pub(super) completion_date: Option<NaiveDate>,
 }
 
-/// The permission that somebody acts by, and how far it reaches.
+/// The permission that somebody acts by, how far it reaches, and what marks mean.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct By<'a> {
     viewer: &'a Viewer,
     reach: Reach,
+    boundaries: &'a Boundaries,
 }
 
 impl<'a> By<'a> {
-    pub(super) fn of<P>(actor: &'a Actor<P>) -> Self {
-        Self { viewer: actor, reach: actor.scope() }
+    pub(super) fn of<P>(actor: &'a Actor<P>, app: &'a AppState) -> Self {
+        Self { viewer: actor, reach: actor.scope(), boundaries: &app.config.grade_boundaries }
     }
 }
 
@@ -240,13 +260,14 @@ fn step(by: By<'_>, held: &Held, ask: &Ask) -> Answer<Option<Step>> {
         refuse_own_case(by.viewer, held.student)?;
     }
     let is_own = by.viewer.caller_id() == Some(held.student);
-    let withdrawn = |reason: &str, decision| Step {
+    let withdrawn = |reason: &str, decision, day| Step {
         id: held.id,
         status: Status::Withdrawn,
         grade: String::new(),
         marks: None,
         reason: reason.to_owned(),
         decision,
+        day,
     };
     match ask {
         Ask::Withdraw(_) if !held.status.leads_to(Status::Withdrawn) => Err(no_way(held.status, Status::Withdrawn)),
@@ -265,9 +286,14 @@ fn step(by: By<'_>, held: &Held, ask: &Ask) -> Answer<Option<Step>> {
                 format!("The classes of {} are over. Please ask the staff.", held.class()),
             ))
         }
-        Ask::Withdraw(reason) => {
-            refuse_long("reason", reason)?;
-            Ok(Some(withdrawn(reason, None)))
+        Ask::Withdraw(Leave { reason, withdrawn_date }) => {
+            let mut faults = Faults::default();
+            faults.text("reason", reason, 2000);
+            if let Some(day) = *withdrawn_date {
+                judge_day(&mut faults, by, held, "withdrawn_date", day, reason);
+            }
+            faults.check()?;
+            Ok(Some(withdrawn(reason, None, *withdrawn_date)))
         }
         Ask::Approve(_) | Ask::Reject(_) if held.status != Status::Pending => Err(Problem::conflict(
             "not_pending",
@@ -289,11 +315,12 @@ fn step(by: By<'_>, held: &Held, ask: &Ask) -> Answer<Option<Step>> {
                 marks: None,
                 reason: notes.clone(),
                 decision: Some("approved"),
+                day: None,
             }))
         }
         Ask::Reject(notes) => {
             refuse_long("notes", notes)?;
-            Ok(Some(withdrawn(notes, Some("rejected"))))
+            Ok(Some(withdrawn(notes, Some("rejected"), None)))
         }
         Ask::Set(wanted) => set(by, held, wanted),
     }
@@ -319,6 +346,18 @@ fn one_at_a_time() -> Problem {
     )
 }
 
+/// A day from which something holds is staff's to say, with a reason, and not in the future.
+fn judge_day(faults: &mut Faults, by: By<'_>, held: &Held, field: &'static str, day: NaiveDate, reason: &str) {
+    if day == held.today {
+        return;
+    }
+    let is_own = by.viewer.caller_id() == Some(held.student);
+    faults.unless(by.reach.is_all() && !is_own, field, "Only staff set the day; leave it out for today.");
+    faults.unless(day < held.today, field, "This day has not come yet.");
+    faults.unless(day.year() >= 1900, field, "A year from 1900 on is expected.");
+    faults.unless(!reason.trim().is_empty(), "reason", "Say why it holds from another day than today.");
+}
+
 fn refuse_long(field: &str, text: &str) -> Answer<()> {
     let mut faults = Faults::default();
     faults.text(field, text, 2000);
@@ -329,14 +368,23 @@ fn refuse_long(field: &str, text: &str) -> Answer<()> {
 fn set(by: By<'_>, held: &Held, wanted: &Wanted) -> Answer<Option<Step>> {
     let reason = &wanted.reason;
     let from = held.status;
-    let follows = wanted.grade.as_ref().and_then(|grade| of_grade(from, grade));
+    // Marks say which grade they are, where a result is asked for.
+    let is_result = wanted.status.map_or(from.is_finished(), Status::is_finished);
+    let by_marks = match wanted.marks {
+        Marks::Become(Some(marks)) if is_result && wanted.grade.as_deref().is_none_or(str::is_empty) => {
+            by.boundaries.grade_of(marks).map(str::to_owned)
+        }
+        _ => None,
+    };
+    let named = by_marks.or_else(|| wanted.grade.clone());
+    let follows = named.as_ref().and_then(|grade| of_grade(from, grade));
     let to = wanted.status.or(follows).unwrap_or(from);
     let moves = from != to;
     // What is taken back leaves neither grade nor marks.
     let taken_back = from.is_finished() && matches!(to, Status::Enrolled | Status::Withdrawn);
     let none = String::new();
     let stays = if taken_back { &none } else { &held.grade };
-    let grade = wanted.grade.as_ref().unwrap_or(stays);
+    let grade = named.as_ref().unwrap_or(stays);
     let marks = match wanted.marks {
         Marks::Stay => held.marks.filter(|_| !taken_back),
         Marks::Become(marks) => marks,
@@ -349,7 +397,13 @@ fn set(by: By<'_>, held: &Held, wanted: &Wanted) -> Answer<Option<Step>> {
     if moves && from == Status::Pending {
         refuse_outsider(by, by.viewer.reach(Permission::ApproveEnrollments), held)?;
     }
-    if !moves && !regraded {
+    let days = [
+        ("withdrawn_date", wanted.withdrawn_date, to == Status::Withdrawn, "This goes with the status WITHDRAWN."),
+        ("completion_date", wanted.completion_date, to.is_finished(), "This goes with a result."),
+    ];
+    let named_days = days.into_iter().filter_map(|(field, day, fits, says)| Some((field, day?, fits, says)));
+    let new_days: Vec<_> = named_days.filter(|(_, day, ..)| moves || Some(*day) != held.day).collect();
+    if !moves && !regraded && new_days.is_empty() {
         return Ok(None);
     }
     let cleared = moves && to == Status::Withdrawn && !regraded && !taken_back;
@@ -379,6 +433,16 @@ fn set(by: By<'_>, held: &Held, wanted: &Wanted) -> Answer<Option<Step>> {
     if let Some(marks) = marks {
         faults.decimal("marks", marks, 2, Decimal::ZERO..=Decimal::ONE_HUNDRED);
     }
+    if let (Some(marks), true) = (marks, to.is_finished() && reason.trim().is_empty())
+        && let Some(other) = by.boundaries.contradict(grade, marks)
+    {
+        let says = format!("{marks} marks are {other}, not {grade}: correct one of the two, or give a `reason`.");
+        faults.add("marks", says);
+    }
+    for (field, day, fits, says) in &new_days {
+        faults.unless(*fits, field, *says);
+        judge_day(&mut faults, by, held, field, *day, reason);
+    }
     faults.text("reason", reason, 2000);
     let correction = from.is_finished();
     faults.unless(
@@ -390,7 +454,8 @@ fn set(by: By<'_>, held: &Held, wanted: &Wanted) -> Answer<Option<Step>> {
 
     let decision = (from == Status::Pending && to == Status::Enrolled).then_some("approved");
     let (grade, marks) = if to == Status::Withdrawn { (String::new(), None) } else { (grade.clone(), marks) };
-    Ok(Some(Step { id: held.id, status: to, grade, marks, reason: reason.clone(), decision }))
+    let day = new_days.first().map(|(_, day, ..)| *day);
+    Ok(Some(Step { id: held.id, status: to, grade, marks, reason: reason.clone(), decision, day }))
 }
 
 /// The status that a grade brings when none is named; none where a grade brings none.

@@ -1,5 +1,8 @@
 //! Every SQL statement of enrolments.
 
+use std::collections::HashMap;
+
+use chrono::NaiveDate;
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use sqlx::types::Json;
@@ -181,13 +184,13 @@ pub(super) async fn facts(conn: &mut PgConnection, student: Id, offering: Id) ->
 /// Takes a seat for the student, whom the caller has locked; none when the offering has no seat or is not open.
 ///
 /// One statement, so that the seat counted is the seat given: the offering's row decides, whoever else asks at once. A
-/// row that was withdrawn or deleted is revived; `from` is the state that its history continues from, empty for none.
+/// row that was withdrawn or deleted is revived; `from` is the state that its history continues from, empty for none, and `reason`
+/// why the seat is taken.
 pub(super) async fn take_seat(
     tx: &mut PgConnection,
     author: Id,
-    student: Id,
-    offering: Id,
-    from: &str,
+    (student, offering): (Id, Id),
+    (from, reason): (&str, &str),
     by_staff: bool,
 ) -> sqlx::Result<Option<(Id, Status)>> {
     let taken = sqlx::query!(
@@ -220,8 +223,8 @@ pub(super) async fn take_seat(
               returning id, status
            ),
            history as (
-              insert into enrollment_history (enrollment_id, from_status, to_status, changed_by_id)
-              select id, $4, status, $3
+              insert into enrollment_history (enrollment_id, from_status, to_status, reason, changed_by_id)
+              select id, $4, status, $6, $3
                 from taken
            )
            select id as "id: Id",
@@ -231,7 +234,8 @@ pub(super) async fn take_seat(
         offering.0,
         author.0,
         from,
-        by_staff
+        by_staff,
+        reason
     )
     .fetch_optional(tx)
     .await?;
@@ -295,7 +299,10 @@ pub(super) async fn hold(tx: &mut PgConnection, enrollments: &[Id]) -> sqlx::Res
                   o.id in (select offering_id from offerings_over) as "is_over!",
                   e.status as "status: Status",
                   e.grade,
-                  e.marks
+                  e.marks,
+                  case e.status when 'WITHDRAWN' then e.withdrawn_date
+                                else e.completion_date end as day,
+                  local_day() as "today!"
              from enrollments e
              join offerings o on o.id = e.offering_id
              join units u on u.id = o.unit_id
@@ -310,17 +317,28 @@ pub(super) async fn hold(tx: &mut PgConnection, enrollments: &[Id]) -> sqlx::Res
     Ok(held)
 }
 
-/// The requests of a student that wait for a decision.
-pub(super) async fn pending_of(tx: &mut PgConnection, student: Id) -> sqlx::Result<Vec<Id>> {
+/// The seats that a student holds or has asked for.
+pub(super) async fn seats_of(tx: &mut PgConnection, student: Id) -> sqlx::Result<Vec<Id>> {
     sqlx::query_scalar!(
         r#"select id as "id: Id"
              from enrollments
             where student_id = $1
-              and status = 'PENDING'
+              and status in ('PENDING', 'ENROLLED')
               and deleted_at is null"#,
         student.0
     )
     .fetch_all(tx)
+    .await
+}
+
+/// The number on the student card, or without one the id.
+pub(super) async fn number_of(tx: &mut PgConnection, student: Id) -> sqlx::Result<String> {
+    sqlx::query_scalar!(
+        r#"select coalesce((select student_id from student_profiles where user_id = $1 and deleted_at is null),
+                           $1::bigint::text) as "number!""#,
+        student.0
+    )
+    .fetch_one(tx)
     .await
 }
 
@@ -349,11 +367,13 @@ pub(super) async fn move_on(tx: &mut PgConnection, author: Option<Id>, steps: &[
     let marks: Vec<Option<Decimal>> = steps.iter().map(|step| step.marks).collect();
     let reasons: Vec<&str> = steps.iter().map(|step| step.reason.as_str()).collect();
     let decisions: Vec<Option<&str>> = steps.iter().map(|step| step.decision).collect();
+    let days: Vec<Option<NaiveDate>> = steps.iter().map(|step| step.day).collect();
     sqlx::query!(
         "with wanted as (
             select *
-              from unnest($1::bigint[], $2::text[], $3::text[], $4::numeric[], $5::numeric[], $6::text[], $7::text[])
-                   as w (id, status, grade, grade_point, marks, reason, decision)
+              from unnest($1::bigint[], $2::text[], $3::text[], $4::numeric[], $5::numeric[], $6::text[], $7::text[],
+                          $9::date[])
+                   as w (id, status, grade, grade_point, marks, reason, decision, day)
          ),
          before as (
             select e.id, e.status, e.grade, e.marks
@@ -367,9 +387,10 @@ pub(super) async fn move_on(tx: &mut PgConnection, author: Option<Id>, steps: &[
                    marks = w.marks,
                    enrolled_at = case when b.status = 'PENDING' and w.status = 'ENROLLED' then rule_now()
                                       else e.enrolled_at end,
-                   withdrawn_date = case when w.status = 'WITHDRAWN' then local_day() end,
+                   withdrawn_date = case when w.status = 'WITHDRAWN'
+                                         then coalesce(w.day, e.withdrawn_date, local_day()) end,
                    completion_date = case when w.status in ('COMPLETED', 'FAILED')
-                                          then coalesce(e.completion_date, local_day()) end,
+                                          then coalesce(w.day, e.completion_date, local_day()) end,
                    updated_at = rule_now(),
                    updated_by = $8
               from wanted w
@@ -433,11 +454,30 @@ pub(super) async fn move_on(tx: &mut PgConnection, author: Option<Id>, steps: &[
         marks as _,
         reasons as _,
         decisions as _,
-        author.map(|id| id.0)
+        author.map(|id| id.0),
+        days as _
     )
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// The enrolments that these students have in these offerings, pair by pair.
+pub(super) async fn ids_of(tx: &mut PgConnection, pairs: &[(Id, Id)]) -> sqlx::Result<HashMap<(Id, Id), Id>> {
+    let (students, offerings): (Vec<Id>, Vec<Id>) = pairs.iter().copied().unzip();
+    let rows = sqlx::query!(
+        r#"select e.id as "id: Id",
+                  e.student_id as "student: Id",
+                  e.offering_id as "offering: Id"
+             from unnest($1::bigint[], $2::bigint[]) asked (student_id, offering_id)
+             join enrollments e on e.student_id = asked.student_id and e.offering_id = asked.offering_id
+            where e.deleted_at is null"#,
+        students as _,
+        offerings as _
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok(rows.into_iter().map(|row| ((row.student, row.offering), row.id)).collect())
 }
 
 /// The codes of units that exclude this offering's and that the student sits in or has completed.

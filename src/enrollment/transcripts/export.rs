@@ -20,6 +20,7 @@ use crate::db::Reading;
 use crate::decimals::with_places;
 use crate::http::{Answer, Cell, Csv, Describe, Format, Notes, OrCsv, Problem, Schemas, Shown};
 use crate::ids::Id;
+use crate::users::naming::StudentRef;
 
 /// A whole transcript.
 #[derive(Debug, Serialize, ToSchema)]
@@ -41,7 +42,7 @@ pub(super) struct OfficialTranscript {
 
 /// `?student=&format=`
 pub(super) struct ExportAsked {
-    student: Option<Id>,
+    student: Option<StudentRef>,
     format: Format,
 }
 

@@ -16,6 +16,7 @@ use crate::enrollment::Status;
 use crate::http::{Answer, Faults, Filter, Kind, Listing, Notes, Ordering, Resource, query_pairs};
 use crate::ids::{Id, Moment};
 use crate::users::accounts::UserBrief;
+use crate::users::naming::StudentRef;
 
 /// The result of an enrolment, with the facts as they were.
 #[derive(Debug, FromRow, Serialize, ToSchema)]
@@ -63,7 +64,7 @@ impl Resource for Transcript {
     const SELECT: &'static str = store::SELECT;
     const LISTING: Listing = Listing {
         filters: &[
-            Filter::new("student", "t.student_id", Kind::Id),
+            Filter::new("student", "t.student_id", Kind::Student),
             Filter::new("enrollment", "t.enrollment_id", Kind::Id),
             Filter::new("unit_code", "t.unit_code", Kind::Text),
             Filter::new("status", "t.status", Kind::OneOf(&["COMPLETED", "FAILED"])),
@@ -92,15 +93,15 @@ impl Resource for Transcript {
 }
 
 /// Reads `?student=`, and what else there is with `other`, which says whether it knows the parameter.
-pub(super) fn asked(head: &Parts, mut other: impl FnMut(&mut Faults, &str, &str) -> bool) -> Answer<Option<Id>> {
+pub(super) fn asked(
+    head: &Parts,
+    mut other: impl FnMut(&mut Faults, &str, &str) -> bool,
+) -> Answer<Option<StudentRef>> {
     let mut faults = Faults::default();
     let mut student = None;
     for (name, value) in query_pairs(head)? {
         if name == "student" {
-            match value.parse::<Id>() {
-                Ok(id) => student = Some(id),
-                Err(says) => faults.add(name, says),
-            }
+            student = Some(StudentRef::Spelt(value.trim().to_owned()));
         } else if !other(&mut faults, &name, &value) {
             let says = format!("There is no parameter `{name}` here.");
             faults.add(name, says);
@@ -115,8 +116,8 @@ pub(super) fn describe_student(notes: &mut Notes) {
     notes.parameter(
         "query",
         "student",
-        json!({ "type": "integer", "format": "int64", "minimum": 1 }),
-        "The student's user id; a student who leaves it out is meant.",
+        json!({ "type": "string" }),
+        "The student by user id, for staff also by student number or mail address; a student who leaves it out is meant.",
     );
     notes.refuses(400, "An unknown parameter or a bad value, or no student is named by a caller who is none.");
     notes.refuses(404, "There is no such student, or none that the caller may see.");

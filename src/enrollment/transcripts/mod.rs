@@ -14,6 +14,7 @@ use sqlx::PgConnection;
 use crate::access::{Actor, UserType, may};
 use crate::http::{Answer, Problem, Routes, list, show};
 use crate::ids::Id;
+use crate::users::naming::StudentRef;
 
 use handlers::Transcript;
 
@@ -31,10 +32,16 @@ pub(super) fn routes() -> Routes {
 }
 
 /// The student whose transcript is asked for: the one named, or else the caller.
-async fn subject(conn: &mut PgConnection, reader: &Actor<may::ReadTranscripts>, named: Option<Id>) -> Answer<Id> {
+async fn subject(
+    conn: &mut PgConnection,
+    reader: &Actor<may::ReadTranscripts>,
+    named: Option<StudentRef>,
+) -> Answer<Id> {
     let is_student = reader.caller().is_some_and(|caller| caller.user_type == UserType::Student);
     let student = match named {
-        Some(student) => student,
+        // Others must not find out by it who there is.
+        Some(named) if reader.scope().is_all() => named.resolve(conn).await?,
+        Some(named) => named.as_id()?,
         None if is_student => reader.id(),
         None => return Err(Problem::invalid("student", "You are no student: name one.")),
     };

@@ -18,6 +18,7 @@ use crate::decimals::{as_number, as_number_or_null};
 use crate::enrollment::Status;
 use crate::http::{Answer, Describe, Notes, Problem, Schemas, Shown, flag};
 use crate::ids::Id;
+use crate::users::naming::StudentRef;
 
 /// What a transcript comes to.
 #[derive(Debug, Serialize, ToSchema)]
@@ -116,7 +117,7 @@ impl From<TranscriptLine> for CountedUnit {
 
 /// `?student=&explain=`
 pub(super) struct SummaryAsked {
-    student: Option<Id>,
+    student: Option<StudentRef>,
     explain: bool,
 }
 

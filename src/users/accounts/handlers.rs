@@ -1,6 +1,7 @@
 //! Accounts over HTTP, but registering.
 
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -10,17 +11,17 @@ use super::profile::Profile;
 use super::register::{REFUSALS, merged, refuse_taken};
 use super::standing::Standing;
 use super::store::{self, ConvenedUnit};
-use super::user::{KNOWN_OF_CHILDREN, User, UserRow};
+use super::user::{KNOWN_OF_CHILDREN, OF_RECORDS, Student, User, UserRow};
 use crate::access::throttle::{self, Attempt};
 use crate::access::{Actor, Permission, UserType, may, passwords, refuse_weaker};
 use crate::app::AppState;
 use crate::audit;
 use crate::db::{self, Reading};
-use crate::enrollment::end_requests;
+use crate::enrollment::{Granted, end_seats};
 use crate::files::{Accepts, Admitted, Upload};
 use crate::http::{
-    Answer, Asked, Bare, Changes, Done, Faults, Filter, IfMatch, Json, Kind, Listed, NoContent, PathId, Problem,
-    Resource, Shown, Sight, find,
+    Answer, Asked, Bare, Changes, Describe, Done, Faults, Filter, IfMatch, Json, Kind, Listed, NoContent, Notes,
+    PathId, Problem, Resource, Schemas, Shown, Sight, find, query_pairs,
 };
 use crate::ids::Id;
 use crate::users::{email_change, names, sessions};
@@ -72,6 +73,20 @@ pub(super) async fn list(
     // Else a search or an order would tell a parent, bit by bit, what is not shown of a child.
     if !actor.scope().is_all() && asked.looks_beyond(KNOWN_OF_CHILDREN) {
         asked.confine(Filter::new("no_children", store::SELF_OR_RECIPIENT, Kind::Where), actor.id());
+    }
+    asked.page(&mut conn, &actor).await
+}
+
+/// `GET /api/users/students/`
+pub(super) async fn students(
+    actor: Actor<may::ReadStudents>,
+    mut conn: Reading,
+    asked: Asked<Student>,
+) -> Answer<Listed<User>> {
+    // Else a list would tell, student by student, what profiles and enrolments do not.
+    let sees_all = [Permission::ReadStudentProfiles, Permission::ReadEnrollments].map(|one| actor.reach(one).is_all());
+    if asked.asks_for(OF_RECORDS) && sees_all != [true, true] {
+        return Err(Problem::forbidden("Only who may read all profiles and enrolments lists students by these."));
     }
     asked.page(&mut conn, &actor).await
 }
@@ -240,7 +255,7 @@ async fn store_change(
     let (old, new) = (merged(&before.standing, &before.profile)?, merged(&standing, &profile)?);
     audit::record(tx, actor, "update", "user", Some(before.id), &old, &new).await?;
     if before.standing.is_active && !standing.is_active {
-        end_requests(tx, actor, before.id).await?;
+        end_seats(tx, actor, before.id, Granted::Stay).await?;
     }
     if let Some(wanted) = wanted {
         email_change::ask(tx, actor, before.id, &before.standing.email, &wanted).await?;
@@ -266,11 +281,36 @@ fn refuse_own<P>(actor: &Actor<P>, id: Id) -> Answer<()> {
     Ok(())
 }
 
+/// `?withdraw=true`: whether granted seats go with the account.
+pub(super) struct WithSeats(Granted);
+
+impl FromRequestParts<AppState> for WithSeats {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Parts, _: &AppState) -> Answer<Self> {
+        let pairs = query_pairs(head)?;
+        match pairs.iter().find(|(name, _)| name == "withdraw").map(|(_, value)| value.as_str()) {
+            None | Some("false") => Ok(Self(Granted::Stay)),
+            Some("true") => Ok(Self(Granted::Withdrawn)),
+            Some(_) => Err(Problem::invalid("withdraw", "`true` or `false` is expected.")),
+        }
+    }
+}
+
+impl Describe for WithSeats {
+    fn describe(notes: &mut Notes, _: &mut Schemas) {
+        let says = "Also gives the seats back that the account holds; without it they stay, and staff are told which.";
+        notes.parameter("query", "withdraw", json!({ "type": "boolean" }), says);
+        notes.refuses(400, "Malformed or invalid; `errors` names the parameter.");
+    }
+}
+
 /// `DELETE /api/users/users/{id}/`
 pub(super) async fn deactivate(
     actor: Actor<may::ReadUsers>,
     State(app): State<AppState>,
     PathId(id): PathId,
+    WithSeats(granted): WithSeats,
     condition: IfMatch,
 ) -> Answer<NoContent> {
     let (actor, condition) = (&actor, &condition);
@@ -289,7 +329,7 @@ pub(super) async fn deactivate(
             }
             sessions::revoke_all(tx, id, None, "deactivated").await?;
             audit::record(tx, &admin, "delete", "user", Some(id), &active(true), &active(false)).await?;
-            end_requests(tx, &admin, id).await?;
+            end_seats(tx, &admin, id, granted).await?;
             Ok(NoContent)
         })
     })

@@ -42,6 +42,6 @@ pub(super) fn routes() -> Routes {
         .patch("/users/{id}/", handlers::change, "Changes a user's writable fields.")
         .delete("/users/{id}/", handlers::deactivate, "Deactivates a user and revokes the sessions; records stay.")
         .post("/users/{id}/restore/", handlers::reactivate, "Activates a user again.")
-        .get("/students/", list::<Student>, "Lists students.")
+        .get("/students/", handlers::students, "Lists students.")
         .get("/students/{id}/", show::<Student>, "Shows a student.")
 }

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::profile::Profile;
 use super::standing::Standing;
 use super::store;
+use crate::academic::semester::Semester;
 use crate::access::{Actor, Permission, Reach, UserType, Viewer, may};
 use crate::http::{Filter, Kind, Listing, Ordering, Resource};
 use crate::ids::{Id, Moment};
@@ -92,6 +93,32 @@ const FILTERS: &[Filter] = &[
     ),
     Filter::new("is_active", "u.is_active", Kind::Flag),
     Filter::new("department", "u.department", Kind::Text),
+];
+
+/// What a list of students is narrowed by that is of their profile or their enrolments.
+pub(super) const OF_RECORDS: &[&str] = &["course", "not_enrolled_in"];
+
+/// Of students also what is of their profile and their enrolments.
+const STUDENT_FILTERS: &[Filter] = &[
+    Filter::new("user_type", "u.user_type", Kind::OneOf(&["student"])),
+    Filter::new("is_active", "u.is_active", Kind::Flag),
+    Filter::new("department", "u.department", Kind::Text),
+    Filter::new(
+        "course",
+        "u.id in (select sp.user_id from student_profiles sp where sp.deleted_at is null and sp.course_id = {})",
+        Kind::Where,
+    ),
+    Filter::new(
+        "not_enrolled_in",
+        "not exists (select
+                       from enrollments e
+                       join offerings o on o.id = e.offering_id
+                      where e.student_id = u.id
+                        and e.deleted_at is null
+                        and e.status <> 'WITHDRAWN'
+                        and o.year || '-' || o.semester = {})",
+        Kind::Term(Semester::NAMES),
+    ),
 ];
 
 const ORDERINGS: &[Ordering] = &[
@@ -274,7 +301,7 @@ impl Resource for Student {
     const LIVE: &'static str = "u.user_type = 'student'";
     const SELECT: &'static str = store::SELECT;
     const LISTING: Listing = Listing {
-        filters: FILTERS,
+        filters: STUDENT_FILTERS,
         orderings: ORDERINGS,
         default: "id",
         search: SEARCH,

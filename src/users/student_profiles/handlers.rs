@@ -93,13 +93,24 @@ impl StudentRecord {
         }
         let mut faults = Faults::default();
         faults.text("student_id", &self.student_id, 32);
-        if self.course.is_some() {
-            faults.refers::<Course>(tx, "course", self.course).await?;
-        }
+        check_course(tx, &mut faults, self.course, None).await?;
         faults.check()?;
         let put = store::put(tx, user, self).await;
         put.map_err(|error| Problem::from(error).explained(StudentProfile::REFUSALS))
     }
+}
+
+/// A course that is closed takes nobody new; who is in it may finish.
+async fn check_course(
+    tx: &mut PgConnection,
+    faults: &mut Faults,
+    course: Option<Id>,
+    before: Option<Id>,
+) -> sqlx::Result<()> {
+    let Some(new) = course.filter(|_| course != before) else { return Ok(()) };
+    faults.refers::<Course>(tx, "course", Some(new)).await?;
+    faults.unless(!store::is_closed(tx, new).await?, "course", "This course takes no new students.");
+    Ok(())
 }
 
 impl Resource for StudentProfile {
@@ -181,14 +192,12 @@ impl Writable for StudentProfile {
     async fn check(
         tx: &mut PgConnection,
         fields: &StudentProfileFields,
-        _: Option<(Id, &StudentProfileFields)>,
+        before: Option<(Id, &StudentProfileFields)>,
     ) -> Answer<()> {
         let mut faults = Faults::default();
         faults.refers::<Student>(tx, "user", fields.user).await?;
         faults.text("student_id", &fields.student_id, 32);
-        if fields.course.is_some() {
-            faults.refers::<Course>(tx, "course", fields.course).await?;
-        }
+        check_course(tx, &mut faults, fields.course, before.and_then(|(_, before)| before.course)).await?;
         let known = STATUSES.contains(&fields.academic_status.as_str());
         faults.unless(known, "academic_status", format!("One of {} is expected.", STATUSES.join(", ")));
         faults.check()

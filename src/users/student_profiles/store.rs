@@ -109,3 +109,17 @@ pub(super) async fn replace(
     .await?;
     Ok(())
 }
+
+/// Whether this course is there and not active.
+pub(super) async fn is_closed(tx: &mut PgConnection, course: Id) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select
+                            from courses
+                           where id = $1
+                             and not is_active
+                             and deleted_at is null) as "is!""#,
+        course.0
+    )
+    .fetch_one(tx)
+    .await
+}

@@ -516,3 +516,44 @@ async fn a_student_sees_what_is_elective_in_the_own_major() {
     assert_eq!(shown["unit"]["is_elective"], json!(false));
     assert_eq!(shown["unit"].get("core_in"), None);
 }
+
+#[tokio::test]
+async fn once_students_are_enrolled_what_records_rest_on_is_the_staffs_to_change() {
+    let app = TestApp::start().await;
+    let (staff, convenor) = (app.staff().await, app.convenor().await);
+    let (unit, other) = (app.unit_of(convenor.id).await, app.unit().await);
+    let offering = app.offering_of(unit, 0).await;
+    let (unit, offering) = (at(UNITS, unit), at(super::OFFERINGS, offering));
+    let of_unit = [
+        json!({ "code": "RU1X" }),
+        json!({ "credit_points": "50" }),
+        json!({ "prerequisites": [other] }),
+        json!({ "prerequisites": [], "anti_requisites": [other] }),
+    ];
+    let of_offering = [
+        json!({ "enrollment_start": "2026-01-10T00:00:00Z" }),
+        json!({ "enrollment_end": "2026-03-20T00:00:00Z" }),
+        json!({ "withdraw_until": "2026-04-20T00:00:00Z" }),
+    ];
+    let all = || of_unit.iter().map(|sent| (&unit, sent)).chain(of_offering.iter().map(|sent| (&offering, sent)));
+    for (path, sent) in all() {
+        convenor.patch(path, sent).await.expect(200);
+    }
+    // What it was, so that each is a change again.
+    convenor.patch(&unit, &json!({ "code": "RU1", "credit_points": "12.5", "anti_requisites": [] })).await.expect(200);
+    let window = json!({ "enrollment_start": "2026-01-12T00:00:00Z", "enrollment_end": "2026-03-13T00:00:00Z", "withdraw_until": null });
+    convenor.patch(&offering, &window).await.expect(200);
+    let id = offering.trim_end_matches('/').rsplit('/').next().unwrap().parse().unwrap();
+    app.enrollment(app.student().await.id, swincms::ids::Id(id), "WITHDRAWN").await;
+    for (path, sent) in all() {
+        let field = sent.as_object().unwrap().keys().find(|field| sent[*field] != json!([])).unwrap().clone();
+        let refused = convenor.patch(path, sent).await;
+        assert_eq!(refused.refusal(), (403, "permission_denied"), "{sent}");
+        assert_eq!(refused.errors(&field), ["Students have been enrolled; only staff change this now."]);
+    }
+    convenor.patch(&unit, &json!({ "description": "New", "code": "RU1" })).await.expect(200);
+    convenor.patch(&offering, &json!({ "notes": "New", "capacity": 30 })).await.expect(200);
+    for (path, sent) in all() {
+        staff.patch(path, sent).await.expect(200);
+    }
+}

@@ -53,7 +53,7 @@ async fn a_class_list_shows_everyone_with_their_status_by_name() {
     let number = number.fetch_one(&app.db).await.unwrap();
     let wanted = json!({
         "enrollment": enrollment, "student": staff.get(&at("/api/users/users/", student)).await.expect(200),
-        "student_number": number, "status": "COMPLETED", "grade": "P", "marks": "51.50", "requested_at": NOW,
+        "student_number": number, "is_active": true, "status": "COMPLETED", "grade": "P", "marks": "51.50", "requested_at": NOW,
         "withdrawn_date": null, "completion_date": "2026-03-02", "updated_at": NOW,
     });
     assert_eq!(list.body[3], wanted);
@@ -183,11 +183,11 @@ async fn a_class_list_as_a_file_is_the_whole_class_and_no_formula() {
     let local = "2026-03-02 09:00:00";
     let wanted = [
         "\u{feff}enrollment,student,student_number,last_name,first_name,email,status,grade,marks,requested_at,withdrawn_date,\
-         completion_date"
+         completion_date,is_active"
             .to_owned(),
-        row(0, &format!("'@1,\"Ånn, \"\"A\"\"\",'=cmd(),EMAIL,COMPLETED,P,80.00,{local},,2026-03-02")),
-        row(1, &format!("S-2,'-b,'\tB,EMAIL,PENDING,,,{local},,")),
-        row(2, &format!("S-3,C,C,EMAIL,ENROLLED,,,{local},,")),
+        row(0, &format!("'@1,\"Ånn, \"\"A\"\"\",'=cmd(),EMAIL,COMPLETED,P,80.00,{local},,2026-03-02,true")),
+        row(1, &format!("S-2,'-b,'\tB,EMAIL,PENDING,,,{local},,,true")),
+        row(2, &format!("S-3,C,C,EMAIL,ENROLLED,,,{local},,,true")),
         String::new(),
     ];
     assert_eq!(String::from_utf8(file.bytes).unwrap(), wanted.join("\r\n"));

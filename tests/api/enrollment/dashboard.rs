@@ -193,13 +193,17 @@ async fn available_is_what_is_open_and_neither_taken_nor_passed() {
     for changes in [later, closed] {
         offer(&staff, app.unit().await, changes).await;
     }
-    let just_open = json!({ "year": 2026, "enrollment_start": "2026-03-02T02:00:00Z", "enrollment_end": "2026-04-01T00:00:00Z" });
+    let just_open =
+        json!({ "year": 2026, "enrollment_start": "2026-03-02T02:00:00Z", "enrollment_end": "2026-04-01T00:00:00Z" });
     let mut wanted = vec![offer(&staff, app.unit().await, just_open).await];
     let last_year = json!({ "enrollment_end": "2026-04-01T00:00:00Z" });
     offer(&staff, app.unit().await, last_year).await;
     session(&app, app.offering(0).await, "2026-02-23 10:00", "12:00", None).await;
     staff.patch(&at(OFFERINGS, app.offering(0).await), &json!({ "is_active": false })).await.expect(200);
-    staff.patch(&at(UNITS, unit_of(&app, app.offering(0).await).await), &json!({ "is_active": false })).await.expect(200);
+    staff
+        .patch(&at(UNITS, unit_of(&app, app.offering(0).await).await), &json!({ "is_active": false }))
+        .await
+        .expect(200);
     staff.delete(&at(OFFERINGS, app.offering(0).await)).await.expect(204);
     for (status, is_available) in
         [("PENDING", false), ("ENROLLED", false), ("COMPLETED", false), ("FAILED", true), ("WITHDRAWN", true)]

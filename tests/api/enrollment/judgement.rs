@@ -132,8 +132,10 @@ async fn a_unit_that_is_discontinued_takes_nobody_new() {
 async fn results_that_are_due_are_found_and_counted() {
     let app = TestApp::start().await;
     let (staff, convenor) = (app.staff().await, app.convenor().await);
-    let (over, running) =
-        (app.offering_of(app.unit_of(convenor.id).await, 0).await, app.offering_of(app.unit_of(convenor.id).await, 0).await);
+    let (over, running) = (
+        app.offering_of(app.unit_of(convenor.id).await, 0).await,
+        app.offering_of(app.unit_of(convenor.id).await, 0).await,
+    );
     class(&app, over, "2026-02-23 09:00").await;
     class(&app, running, "2026-03-23 09:00").await;
     let mut due = vec![];

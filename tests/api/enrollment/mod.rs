@@ -8,6 +8,7 @@ mod decisions;
 mod enroll;
 mod enrollments;
 mod judgement;
+mod marks;
 mod overdue;
 mod records;
 mod removal;

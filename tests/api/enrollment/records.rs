@@ -147,6 +147,42 @@ async fn requests_end_with_the_account_and_free_their_seats() {
 }
 
 #[tokio::test]
+async fn granted_seats_of_a_deactivated_account_go_with_it_or_staff_are_told_of_them() {
+    let app = TestApp::start().await;
+    let (admin, staff) = (app.admin().await, app.staff().await);
+    let (unit, other) = (app.unit().await, app.offering(5).await);
+    let offering = app.offering_of(unit, 5).await;
+    let code =
+        staff.get(&format!("/api/academic/units/{unit}/")).await.expect(200)["code"].as_str().unwrap().to_owned();
+    let (stays, goes) = (app.student().await, app.student().await);
+    for student in [&stays, &goes] {
+        app.enrollment(student.id, offering, "ENROLLED").await;
+        app.enrollment(student.id, other, "COMPLETED").await;
+        run(&app.db, format!("update student_profiles set student_id = 'N{0}' where user_id = {0}", student.id)).await;
+    }
+    admin.delete(&format!("/api/users/users/{}/", stays.id)).await.expect(204);
+    let told = staff.get("/api/core/notifications/").await.expect(200)[0].clone();
+    let says =
+        format!("The account of student N{} was deactivated, and its seats stay taken: {code} 2026 S1.", stays.id);
+    assert_eq!((&told["verb"], &told["description"]), (&json!("Seats of a deactivated account"), &json!(says)));
+    assert_eq!(taken(&app, offering).await, 2);
+    let list = staff.get(&format!("/api/academic/offerings/{offering}/students/")).await;
+    let active: Vec<_> = list.expect(200).as_array().unwrap().iter().map(|row| row["is_active"].clone()).collect();
+    assert_eq!(active.iter().filter(|is| **is == json!(false)).count(), 1);
+
+    let wrong = admin.delete(&format!("/api/users/users/{}/?withdraw=perhaps", goes.id)).await;
+    assert_eq!(wrong.errors("withdraw"), ["`true` or `false` is expected."]);
+    admin.delete(&format!("/api/users/users/{}/?withdraw=true", goes.id)).await.expect(204);
+    assert_eq!((taken(&app, offering).await, taken(&app, other).await), (1, 2), "results stay");
+    assert_eq!(
+        staff.get("/api/core/notifications/").await.expect(200).as_array().unwrap().len(),
+        1,
+        "nothing to decide"
+    );
+    app.check_invariants().await;
+}
+
+#[tokio::test]
 async fn staff_take_results_back_with_a_reason_one_and_many() {
     let app = TestApp::start().await;
     let (staff, convenor) = (app.staff().await, app.convenor().await);

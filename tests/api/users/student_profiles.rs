@@ -318,3 +318,33 @@ async fn profiles_are_filtered_and_ordered() {
         assert_eq!((reply.status.as_u16(), reply.errors(field).len()), (400, 1), "{query}");
     }
 }
+
+#[tokio::test]
+async fn a_course_that_is_closed_takes_nobody_new_and_lets_who_is_in_it_finish() {
+    let app = TestApp::start().await;
+    let (staff, inside, outside) = (app.staff().await, app.student().await, app.student().await);
+    let course = app.course().await;
+    let profile_of = async |student: Id| {
+        let found = staff.get(&format!("/api/users/student-profiles/?user={student}")).await.ids()[0];
+        format!("/api/users/student-profiles/{found}/")
+    };
+    staff.patch(&profile_of(inside.id).await, &json!({ "course": course })).await.expect(200);
+    staff.patch(&format!("/api/academic/courses/{course}/"), &json!({ "is_active": false })).await.expect(200);
+    let refused = staff.patch(&profile_of(outside.id).await, &json!({ "course": course })).await;
+    assert_eq!(refused.errors("course"), ["This course takes no new students."]);
+    staff
+        .patch(&profile_of(inside.id).await, &json!({ "course": course, "academic_status": "probation" }))
+        .await
+        .expect(200);
+    let (unit, mine) = (app.unit().await, json!({ "course": course }));
+    let placed = json!({ "course": course, "unit": unit });
+    staff.post("/api/academic/course-units/", &placed).await.expect(201);
+    let offering = app.offering_of(unit, 0).await;
+    inside.post("/api/enrollment/enrollments/", &json!({ "offering": offering })).await.expect(201);
+    let made = json!({
+        "username": "new.student", "email": "new@example.edu", "password": "a long enough Pass 1", "user_type": "student",
+        "first_name": "New", "last_name": "Student", "course": mine["course"],
+    });
+    let admin = app.admin().await;
+    assert_eq!(admin.post("/api/users/users/", &made).await.errors("course"), ["This course takes no new students."]);
+}

@@ -216,6 +216,7 @@ pub(crate) async fn change(
                        marks = w.marks,
                        requested_at = case when b.status = 'WITHDRAWN' and w.status <> 'WITHDRAWN' then rule_now()
                                            else e.requested_at end,
+                       enrolled_at = case when b.status not in ('PENDING', 'WITHDRAWN') then e.enrolled_at end,
                        withdrawn_date = case when w.status = 'WITHDRAWN' then coalesce(e.withdrawn_date, local_day()) end,
                        completion_date = case when w.status in ('COMPLETED', 'FAILED')
                                               then coalesce(w.completion_date, e.completion_date, local_day()) end,

@@ -1,0 +1,1 @@
+drop function students_named(text);
