@@ -70,7 +70,7 @@ fn push_reach(
     if reach.covers(Reach::OWN_UNITS) {
         // An array is computed once, so that the index by offering serves.
         sql.push(way).push(columns.offering);
-        sql.push(" = any(array(select x.id from offerings x join units y on y.id = x.unit_id where y.convenor_id = ");
+        sql.push(" = any(array(select x.id from offerings x where x.convenor_id = ");
         sql.push_bind(viewer.caller_id()).push("))");
         way = " or ";
     }

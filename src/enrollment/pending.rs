@@ -89,7 +89,7 @@ mod store {
         .await
     }
 
-    /// The pending enrolments of units without an active convenor.
+    /// The pending enrolments of offerings without an active convenor.
     pub(super) async fn without_convenor(tx: &mut PgConnection) -> sqlx::Result<Waiting> {
         sqlx::query_as!(
             Waiting,
@@ -97,8 +97,7 @@ mod store {
                       min(e.requested_at) as "oldest: Moment"
                  from enrollments e
                  join offerings o on o.id = e.offering_id
-                 join units u on u.id = o.unit_id
-                 left join users convenor on convenor.id = u.convenor_id and convenor.is_active
+                 left join users convenor on convenor.id = o.convenor_id and convenor.is_active
                 where e.status = 'PENDING'
                   and e.deleted_at is null
                   and convenor.id is null"#

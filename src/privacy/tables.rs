@@ -412,7 +412,7 @@ pub const TABLES: &[Table] = &[
             "offerings",
             "notes",
             "unit_id year semester intake_id enrollment_start enrollment_end withdraw_until capacity current_enrollment
-             requires_approval is_active",
+             requires_approval is_active convenor_id",
         )
     },
     Table {

@@ -52,10 +52,9 @@ fn push_visible(sql: &mut QueryBuilder<Postgres>, viewer: &Viewer, student: &str
             " = any(array(select e.student_id
                             from enrollments e
                             join offerings o on o.id = e.offering_id
-                            join units n on n.id = o.unit_id
                            where e.deleted_at is null
                              and e.status <> 'WITHDRAWN'
-                             and n.convenor_id = ",
+                             and o.convenor_id = ",
         );
         sql.push_bind(viewer.caller_id()).push("))");
     }

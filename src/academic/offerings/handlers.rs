@@ -23,6 +23,8 @@ pub struct Offering {
     pub(crate) year: i32,
     pub(crate) semester: Semester,
     intake: Id,
+    /// Who decides and grades in it; the unit's, unless staff put another in charge. Kept when the unit changes hands later.
+    pub(crate) convenor: Option<Id>,
     enrollment_start: Moment,
     enrollment_end: Moment,
     withdraw_until: Option<Moment>,
@@ -52,6 +54,9 @@ pub struct OfferingFields {
     /// The intake of this semester and year; null finds it, and makes it when it is missing.
     #[serde(deserialize_with = "or_null")]
     pub intake: Option<Id>,
+    /// Staff may put somebody in charge; null is the unit's convenor.
+    #[serde(deserialize_with = "or_null")]
+    pub convenor: Option<Id>,
     /// Students can enrol from here on.
     #[schema(required)]
     #[serde(deserialize_with = "moment_or_null")]
@@ -80,6 +85,7 @@ impl Default for OfferingFields {
             year: None,
             semester: None,
             intake: None,
+            convenor: None,
             enrollment_start: None,
             enrollment_end: None,
             withdraw_until: None,
@@ -115,7 +121,7 @@ impl Resource for Offering {
             Filter::new("semester", "o.semester", Kind::OneOf(Semester::NAMES)),
             Filter::new("unit", "o.unit_id", Kind::Id),
             Filter::new("intake", "o.intake_id", Kind::Id),
-            Filter::new("convenor", "u.convenor_id", Kind::Id),
+            Filter::new("convenor", "o.convenor_id", Kind::Id),
             Filter::new("department", "u.department", Kind::Text),
             Filter::new("open", store::OPEN, Kind::Flag),
             Filter::new("has_seats", store::HAS_SEATS, Kind::Flag),
@@ -166,6 +172,7 @@ impl Writable for Offering {
             year: Some(row.year),
             semester: Some(row.semester),
             intake: None,
+            convenor: row.convenor,
             enrollment_start: Some(row.enrollment_start),
             enrollment_end: Some(row.enrollment_end),
             withdraw_until: row.withdraw_until,
@@ -177,11 +184,13 @@ impl Writable for Offering {
     }
 
     async fn allowed(tx: &mut PgConnection, actor: &Actor<Self::Write>, target: Target<'_, Self>) -> Answer<()> {
-        let unit = match target {
-            Target::New(fields) => fields.unit,
-            Target::Row(row) => Some(row.unit.id),
-        };
-        units::refuse_foreign(tx, actor, unit).await
+        match target {
+            Target::New(fields) => {
+                units::refuse_foreign(tx, actor, fields.unit).await?;
+                refuse_handing_over(actor, fields.convenor.is_none_or(|convenor| convenor == actor.id()))
+            }
+            Target::Row(row) => super::refuse_foreign(tx, actor, Some(row.id)).await,
+        }
     }
 
     async fn check(
@@ -202,6 +211,14 @@ impl Writable for Offering {
         }
         faults.unless(fields.capacity >= 0, "capacity", "Ensure this value is not negative; 0 means any number.");
         faults.text("notes", &fields.notes, 20_000);
+
+        // An offering whose convenor has left can still be changed.
+        let appointed = fields.convenor.filter(|_| before.is_none_or(|(_, before)| before.convenor != fields.convenor));
+        if let Some(convenor) = appointed
+            && !units::can_convene(tx, convenor).await?
+        {
+            faults.add("convenor", units::NO_CONVENOR);
+        }
 
         let standing = match before {
             Some((id, _)) => Some(store::standing(tx, id).await?),
@@ -225,17 +242,37 @@ impl Writable for Offering {
     }
 
     async fn update(tx: &mut PgConnection, actor: &Actor<Self::Write>, id: Id, fields: &OfferingFields) -> Answer<()> {
-        if !actor.scope().is_all() && store::has_enrollments(tx, id).await? {
-            let before = Self::fields(&find::<Self>(tx, actor, id, Sight::Any).await?);
-            units::refuse_registrars(&[
-                ("enrollment_start", before.enrollment_start == fields.enrollment_start),
-                ("enrollment_end", before.enrollment_end == fields.enrollment_end),
-                ("withdraw_until", before.withdraw_until == fields.withdraw_until),
-            ])?;
+        let row = find::<Self>(tx, actor, id, Sight::Any).await?;
+        let before = Self::fields(&row);
+        if !actor.scope().is_all() {
+            refuse_handing_over(actor, before.convenor == fields.convenor.or(row.unit.convenor))?;
+            if store::has_enrollments(tx, id).await? {
+                units::refuse_registrars(&[
+                    ("enrollment_start", before.enrollment_start == fields.enrollment_start),
+                    ("enrollment_end", before.enrollment_end == fields.enrollment_end),
+                    ("withdraw_until", before.withdraw_until == fields.withdraw_until),
+                ])?;
+            }
         }
         let intake = intake_of(tx, actor, fields).await?;
-        Ok(store::replace(tx, actor.id(), id, fields, intake).await?)
+        store::replace(tx, actor.id(), id, fields, intake).await?;
+        match fields.convenor.filter(|convenor| before.convenor != Some(*convenor) && *convenor != actor.id()) {
+            Some(convenor) => {
+                let class = format!("{} {} {}", row.unit.code, row.year, row.semester.name());
+                units::tell_convenor(tx, actor, convenor, class, (Self::NAME, id)).await
+            }
+            None => Ok(()),
+        }
     }
+}
+
+/// Only staff decide who convenes.
+fn refuse_handing_over<P>(actor: &Actor<P>, stays: bool) -> Answer<()> {
+    const SAYS: &str = "Only staff decide who convenes an offering.";
+    if stays || actor.scope().is_all() {
+        return Ok(());
+    }
+    Err(Problem::forbidden(SAYS).on("convenor", SAYS))
 }
 
 async fn check_intake(

@@ -17,6 +17,7 @@ select o.id,
        o.year,
        o.semester,
        o.intake_id as intake,
+       o.convenor_id as convenor,
        o.enrollment_start,
        o.enrollment_end,
        o.withdraw_until,
@@ -44,6 +45,7 @@ macro_rules! offering_json {
            'year', o.year,
            'semester', o.semester,
            'intake', o.intake_id,
+           'convenor', o.convenor_id,
            'enrollment_start', o.enrollment_start,
            'enrollment_end', o.enrollment_end,
            'withdraw_until', o.withdraw_until,
@@ -72,6 +74,20 @@ select count(*)
  where e.deleted_at is null
    and (e.related_offering_id = $1
         or exists (select from event_target_offerings t where t.event_id = e.id and t.offering_id = $1))";
+
+/// Whether this user convenes a live offering; none when there is no such offering.
+pub(super) async fn convenes(tx: &mut PgConnection, user: Id, offering: Id) -> sqlx::Result<Option<bool>> {
+    sqlx::query_scalar!(
+        r#"select convenor_id is not distinct from $2 as "convenes!"
+             from offerings
+            where id = $1
+              and deleted_at is null"#,
+        offering.0,
+        user.0
+    )
+    .fetch_optional(tx)
+    .await
+}
 
 /// Whether anybody has been enrolled in the offering.
 pub(super) async fn has_enrollments(tx: &mut PgConnection, offering: Id) -> sqlx::Result<bool> {
@@ -109,8 +125,8 @@ pub(super) async fn standing(tx: &mut PgConnection, id: Id) -> sqlx::Result<Stan
 pub(super) async fn add(tx: &mut PgConnection, author: Id, offering: &OfferingFields, intake: Id) -> sqlx::Result<Id> {
     sqlx::query_scalar!(
         r#"insert into offerings (unit_id, year, semester, intake_id, enrollment_start, enrollment_end, withdraw_until,
-                                  capacity, requires_approval, is_active, notes, created_by, updated_by)
-           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)
+                                  capacity, requires_approval, is_active, notes, convenor_id, created_by, updated_by)
+           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $13, $12, $12)
            returning id as "id: Id""#,
         offering.unit as Option<Id>,
         offering.year,
@@ -123,7 +139,8 @@ pub(super) async fn add(tx: &mut PgConnection, author: Id, offering: &OfferingFi
         offering.requires_approval,
         offering.is_active,
         offering.notes,
-        author.0
+        author.0,
+        offering.convenor as Option<Id>
     )
     .fetch_one(tx)
     .await
@@ -149,6 +166,7 @@ pub(super) async fn replace(
                 requires_approval = $10,
                 is_active = $11,
                 notes = $12,
+                convenor_id = $14,
                 updated_at = rule_now(),
                 updated_by = $13
           where id = $1",
@@ -164,7 +182,8 @@ pub(super) async fn replace(
         offering.requires_approval,
         offering.is_active,
         offering.notes,
-        author.0
+        author.0,
+        offering.convenor as Option<Id>
     )
     .execute(tx)
     .await?;

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::brief::Courses;
 use super::{requisites, store};
 use crate::access::{Actor, Reach, Viewer, Visitor, may};
+use crate::core::notifications::{Notice, tell};
 use crate::decimals::one_place;
 use crate::http::{
     Answer, Faults, Filter, Kind, Listing, Ordering, Problem, Refusal, Resource, Sight, Target, Writable, find,
@@ -155,6 +156,22 @@ impl Resource for UnitOfCourse {
     }
 }
 
+/// Whom nobody can put in charge.
+pub(in crate::academic) const NO_CONVENOR: &str =
+    "A convenor is an active user who is a unit convenor, staff or an administrator.";
+
+/// Tells somebody that they are in charge now.
+pub(in crate::academic) async fn tell_convenor(
+    tx: &mut PgConnection,
+    actor: &Viewer,
+    convenor: Id,
+    of: String,
+    target: (&'static str, Id),
+) -> Answer<()> {
+    let (actor, verb) = (actor.caller_id(), "You are the convenor");
+    Ok(tell(tx, &[Notice { recipient: convenor, actor, verb, description: of, target }]).await?)
+}
+
 /// 403 with the fields that differ: once students are enrolled, teachers no longer write what their records and the rules of
 /// enrolling rest on.
 pub(in crate::academic) fn refuse_registrars(same: &[(&str, bool)]) -> Answer<()> {
@@ -224,7 +241,7 @@ impl Writable for Unit {
         if let Some(convenor) = appointed
             && !store::can_convene(tx, convenor).await?
         {
-            faults.add("convenor", "A convenor is an active user who is a unit convenor, staff or an administrator.");
+            faults.add("convenor", NO_CONVENOR);
         }
         requisites::check(tx, &mut faults, fields, before).await?;
         faults.check()
@@ -237,8 +254,8 @@ impl Writable for Unit {
     }
 
     async fn update(tx: &mut PgConnection, actor: &Actor<Self::Write>, id: Id, fields: &UnitFields) -> Answer<()> {
+        let before = Self::fields(&find::<Self>(tx, actor, id, Sight::Any).await?);
         if !actor.scope().is_all() && store::has_enrollments(tx, id).await? {
-            let before = Self::fields(&find::<Self>(tx, actor, id, Sight::Any).await?);
             let same = |one: &[Id], other: &[Id]| one.len() == other.len() && one.iter().all(|id| other.contains(id));
             refuse_registrars(&[
                 ("code", before.code == fields.code),
@@ -248,6 +265,10 @@ impl Writable for Unit {
             ])?;
         }
         store::replace(tx, actor.id(), id, fields).await?;
-        requisites::set(tx, actor.id(), id, fields).await
+        requisites::set(tx, actor.id(), id, fields).await?;
+        match fields.convenor.filter(|convenor| before.convenor != Some(*convenor) && *convenor != actor.id()) {
+            Some(convenor) => tell_convenor(tx, actor, convenor, fields.code.clone(), (Self::NAME, id)).await,
+            None => Ok(()),
+        }
     }
 }

@@ -16,8 +16,9 @@ use crate::ids::Id;
 
 pub use brief::UnitBrief;
 pub(crate) use brief::{courses_of_unit, unit_brief};
+pub(in crate::academic) use handlers::{NO_CONVENOR, UnitOfCourse, refuse_registrars, tell_convenor};
 pub use handlers::{Unit, UnitFields};
-pub(in crate::academic) use handlers::{UnitOfCourse, refuse_registrars};
+pub(in crate::academic) use store::can_convene;
 
 /// The endpoints of this resource.
 pub(super) fn routes() -> Routes {

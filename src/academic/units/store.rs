@@ -127,7 +127,7 @@ pub(super) async fn touch(tx: &mut PgConnection, author: Id, ids: &[Id]) -> sqlx
     Ok(())
 }
 
-pub(super) async fn can_convene(tx: &mut PgConnection, user: Id) -> sqlx::Result<bool> {
+pub(in crate::academic) async fn can_convene(tx: &mut PgConnection, user: Id) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"select exists (
              select

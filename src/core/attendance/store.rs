@@ -52,8 +52,7 @@ pub(super) fn push_visible(sql: &mut QueryBuilder<Postgres>, reader: Option<Id>,
             " or a.session_id = any(array(select x.id
                                             from class_sessions x
                                             join offerings y on y.id = x.offering_id
-                                            join units z on z.id = y.unit_id
-                                           where z.convenor_id = ",
+                                           where y.convenor_id = ",
         );
         sql.push_bind(reader).push("))");
     }
@@ -75,10 +74,9 @@ pub(super) async fn teaching(tx: &mut PgConnection, session: Id, user: Id) -> sq
     sqlx::query_as!(
         Teaching,
         r#"select s.instructor_id is not distinct from $2 as "instructs!",
-                  u.convenor_id is not distinct from $2 as "convenes!"
+                  o.convenor_id is not distinct from $2 as "convenes!"
              from class_sessions s
              join offerings o on o.id = s.offering_id
-             join units u on u.id = o.unit_id
             where s.id = $1
               and s.deleted_at is null"#,
         session.0,
@@ -339,7 +337,7 @@ pub(super) async fn attended(
             where e.student_id = $1
               and e.status in ('ENROLLED', 'COMPLETED', 'FAILED')
               and e.deleted_at is null
-              and ($2::bigint is null or u.convenor_id = $2)
+              and ($2::bigint is null or o.convenor_id = $2)
             order by o.year desc, o.semester, u.code, o.id"#,
         student.0,
         convenor as Option<Id>
@@ -352,14 +350,13 @@ pub(super) async fn attended(
 pub(super) async fn teaches(conn: &mut PgConnection, offering: Id, user: Id) -> sqlx::Result<Option<Teaching>> {
     sqlx::query_as!(
         Teaching,
-        r#"select u.convenor_id is not distinct from $2 as "convenes!",
+        r#"select o.convenor_id is not distinct from $2 as "convenes!",
                   exists (select
                             from class_sessions s
                            where s.offering_id = o.id
                              and s.instructor_id = $2
                              and s.deleted_at is null) as "instructs!"
              from offerings o
-             join units u on u.id = o.unit_id
             where o.id = $1
               and o.deleted_at is null"#,
         offering.0,

@@ -121,9 +121,7 @@ pub(super) async fn classes(conn: &mut PgConnection, person: Id, zone: &str) -> 
                                               union
                                              select c.id
                                                from offerings c
-                                               join units v on v.id = c.unit_id
-                                              where v.convenor_id = $1
-                                                and v.deleted_at is null
+                                              where c.convenor_id = $1
                                                 and c.deleted_at is null))
                    or s.instructor_id = $1)
               and s.date between (rule_now() at time zone $2)::date - 90 and (rule_now() at time zone $2)::date + 400

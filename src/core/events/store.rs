@@ -85,9 +85,9 @@ pub(super) async fn is_of_unit_of(conn: &mut PgConnection, event: Id, person: Id
         r#"select exists (select
                             from events e
                             left join offerings o on o.id = e.related_offering_id
-                            join units u on u.id in (e.related_unit_id, o.unit_id)
+                            left join units u on u.id = e.related_unit_id
                            where e.id = $1
-                             and u.convenor_id = $2) as "is!""#,
+                             and $2 in (o.convenor_id, u.convenor_id)) as "is!""#,
         event.0,
         person.0
     )
@@ -357,11 +357,9 @@ pub(super) async fn hold(tx: &mut PgConnection, ids: &[Id], convenor: Option<Id>
                   e.visibility,
                   e.generation_status,
                   $2::bigint is null
-                      or exists (select
-                                   from units u
-                                   left join offerings o on o.unit_id = u.id and o.id = e.related_offering_id
-                                  where u.convenor_id = $2
-                                    and (u.id = e.related_unit_id or o.id is not null)) as "is_own!"
+                      or exists (select from units u where u.id = e.related_unit_id and u.convenor_id = $2)
+                      or exists (select from offerings o where o.id = e.related_offering_id and o.convenor_id = $2)
+                      as "is_own!"
              from events e
             where e.id = any($1)
               and e.deleted_at is null

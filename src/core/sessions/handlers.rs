@@ -9,8 +9,7 @@ use uuid::Uuid;
 
 use super::clashes::{self, Place};
 use super::{notices, store};
-use crate::academic::offerings::Offering;
-use crate::academic::units;
+use crate::academic::offerings::{self, Offering};
 use crate::access::{Actor, Permission, Viewer, may};
 use crate::http::{
     Answer, Audited, Faults, Filter, Kind, Listing, Ordering, Refusal, Resource, Sight, Target, Writable, find,
@@ -179,7 +178,7 @@ impl Writable for ClassSession {
     async fn allowed(tx: &mut PgConnection, actor: &Actor<Self::Write>, target: Target<'_, Self>) -> Answer<()> {
         match target {
             Target::New(fields) => refuse_foreign(tx, actor, fields.offering).await,
-            Target::Row(row) => units::refuse_foreign(tx, actor, Some(row.unit)).await,
+            Target::Row(row) => refuse_foreign(tx, actor, Some(row.offering)).await,
         }
     }
 
@@ -227,11 +226,7 @@ pub(super) async fn refuse_foreign(
     actor: &Actor<may::WriteClassSessions>,
     offering: Option<Id>,
 ) -> Answer<()> {
-    let unit = match offering {
-        Some(offering) => store::unit_of(tx, offering).await?,
-        None => None,
-    };
-    units::refuse_foreign(tx, actor, unit).await
+    offerings::refuse_foreign(tx, actor, offering).await
 }
 
 /// A day must be given, and be of our age.

@@ -62,25 +62,11 @@ pub(super) fn push_visible(sql: &mut QueryBuilder<Postgres>, reader: Option<Id>,
         sql.push(
             " or s.offering_id = any(array(select x.id
                                              from offerings x
-                                             join units y on y.id = x.unit_id
-                                            where y.convenor_id = ",
+                                            where x.convenor_id = ",
         );
         sql.push_bind(reader).push("))");
     }
     sql.push(")");
-}
-
-/// The unit of a live offering.
-pub(super) async fn unit_of(conn: &mut PgConnection, offering: Id) -> sqlx::Result<Option<Id>> {
-    sqlx::query_scalar!(
-        r#"select unit_id as "unit: Id"
-             from offerings
-            where id = $1
-              and deleted_at is null"#,
-        offering.0
-    )
-    .fetch_optional(conn)
-    .await
 }
 
 /// The code of an offering's unit.

@@ -12,7 +12,7 @@ pub(in crate::core) struct Parties {
     pub(in crate::core) submitter: Id,
     /// Who looks after it.
     pub(in crate::core) assigned_to: Option<Id>,
-    /// Who convenes the unit, or the unit of the offering, that it is about.
+    /// Who convenes the unit or the offering that it is about.
     pub(super) convenors: Vec<Id>,
 }
 
@@ -23,10 +23,13 @@ macro_rules! parties {
        t.assigned_to_id as assigned_to,
        array(select u.convenor_id
                from units u
-              where u.convenor_id is not null
-                and (u.id = t.related_unit_id
-                     or u.id = (select o.unit_id from offerings o where o.id = t.related_offering_id))
-              order by u.id) as convenors"
+              where u.id = t.related_unit_id
+                and u.convenor_id is not null
+              union
+             select o.convenor_id
+               from offerings o
+              where o.id = t.related_offering_id
+                and o.convenor_id is not null) as convenors"
     };
 }
 pub(in crate::core) use parties;
@@ -69,8 +72,8 @@ pub(in crate::core) fn push_within(sql: &mut QueryBuilder<Postgres>, viewer: &Vi
         // An array is computed once, so that the indexes by unit and by offering serve.
         sql.push(" or t.related_unit_id = any(array(select id from units where convenor_id = ");
         sql.push_bind(viewer.caller_id()).push("))");
-        sql.push(" or t.related_offering_id = any(array(select x.id from offerings x join units y on y.id = x.unit_id");
-        sql.push(" where y.convenor_id = ").push_bind(viewer.caller_id()).push("))");
+        sql.push(" or t.related_offering_id = any(array(select x.id from offerings x");
+        sql.push(" where x.convenor_id = ").push_bind(viewer.caller_id()).push("))");
     }
     sql.push(")");
 }

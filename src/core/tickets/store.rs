@@ -89,15 +89,18 @@ pub(super) async fn replace(tx: &mut PgConnection, author: Id, id: Id, fields: &
     Ok(())
 }
 
-/// Who convenes this unit, or the unit of this offering.
+/// Who convenes this unit, or this offering.
 pub(super) async fn convenors(tx: &mut PgConnection, unit: Option<Id>, offering: Option<Id>) -> sqlx::Result<Vec<Id>> {
     sqlx::query_scalar!(
         r#"select convenor_id as "id!: Id"
              from units
-            where convenor_id is not null
-              and (id = $1
-                   or id = (select unit_id from offerings where id = $2))
-            order by id"#,
+            where id = $1
+              and convenor_id is not null
+            union
+           select convenor_id
+             from offerings
+            where id = $2
+              and convenor_id is not null"#,
         unit.map(|id| id.0),
         offering.map(|id| id.0)
     )

@@ -99,12 +99,12 @@ async fn refuse_others(
 ) -> Answer<()> {
     let reach = reader.scope();
     let may = reach.is_all()
-        || (reach.covers(Reach::OWN_UNITS) && offering.unit.convenor == Some(reader.id()))
+        || (reach.covers(Reach::OWN_UNITS) && offering.convenor == Some(reader.id()))
         || (reach.covers(Reach::OWN) && store::instructs(conn, reader.id(), offering.id).await?);
     if may {
         return Ok(());
     }
-    Err(Problem::forbidden("Only who convenes the unit or instructs this offering may see its class list."))
+    Err(Problem::forbidden("Only who convenes or instructs this offering may see its class list."))
 }
 
 fn file(offering: &Offering, class: Vec<ClassMember>) -> Answer<Csv> {

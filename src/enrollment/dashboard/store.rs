@@ -168,7 +168,7 @@ pub(super) async fn offerings(conn: &mut PgConnection, student: &Student<'_>) ->
                   u.code,
                   u.name,
                   u.credit_points::float8 as "credit_points!",
-                  u.convenor_id as "convenor: Id",
+                  o.convenor_id as "convenor: Id",
                   place.is_elective as "is_elective?",
                   coalesce(judged.missing, '[]') as "missing!: Json<Vec<Missing>>",
                   judged.has_room as "has_room!",

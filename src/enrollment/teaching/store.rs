@@ -32,7 +32,7 @@ pub(super) struct Taught {
     pub(super) is_over: bool,
 }
 
-/// The offerings of units that the person convenes, and those with a class that they instruct: all that are active or have students.
+/// The offerings that the person convenes, and those with a class that they instruct: all that are active or have students.
 /// Those under way first, then what is to come, the next first, then the past, the latest first, each by unit code; at most 500.
 pub(super) async fn taught(conn: &mut PgConnection, person: Id) -> sqlx::Result<Vec<Taught>> {
     sqlx::query_as!(
@@ -67,8 +67,7 @@ pub(super) async fn taught(conn: &mut PgConnection, person: Id) -> sqlx::Result<
                       and (o.is_active or o.current_enrollment > 0)
                       and o.id = any(array(select x.id
                                              from offerings x
-                                             join units y on y.id = x.unit_id
-                                            where y.convenor_id = $1
+                                            where x.convenor_id = $1
                                             union
                                            select s.offering_id
                                              from class_sessions s

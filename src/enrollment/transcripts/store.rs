@@ -168,11 +168,10 @@ pub(super) async fn may_see(conn: &mut PgConnection, viewer: &Viewer, student: I
                 " or exists (select
           from enrollments e
           join offerings o on o.id = e.offering_id
-          join units n on n.id = o.unit_id
          where e.student_id = s.id
            and e.deleted_at is null
            and e.status in ('ENROLLED', 'COMPLETED', 'FAILED')
-           and n.convenor_id = ",
+           and o.convenor_id = ",
             );
             sql.push_bind(viewer.caller_id()).push(")");
         }

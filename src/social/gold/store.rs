@@ -28,11 +28,10 @@ pub(super) async fn is_in_unit_of(tx: &mut PgConnection, student: Id, convenor: 
              select
                from enrollments e
                join offerings o on o.id = e.offering_id
-               join units u on u.id = o.unit_id
               where e.student_id = $1
                 and e.deleted_at is null
                 and e.status <> 'WITHDRAWN'
-                and u.convenor_id = $2) as "is!""#,
+                and o.convenor_id = $2) as "is!""#,
         student.0,
         convenor.0
     )

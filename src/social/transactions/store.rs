@@ -81,10 +81,9 @@ pub(super) async fn meant(
                or a.student_id = any(array(select e.student_id
                                              from enrollments e
                                              join offerings o on o.id = e.offering_id
-                                             join units n on n.id = o.unit_id
                                             where e.deleted_at is null
                                               and e.status <> 'WITHDRAWN'
-                                              and n.convenor_id = $3))
+                                              and o.convenor_id = $3))
             order by m.nth, a.student_id"#,
         spelt,
         ids as &[Option<i64>],

@@ -32,11 +32,10 @@ join users u on u.id = sp.user_id"
 pub(super) const STUDENT_OF_UNITS_CONVENED_BY: &str = " or exists (select
           from enrollments e
           join offerings o on o.id = e.offering_id
-          join units n on n.id = o.unit_id
          where e.student_id = sp.user_id
            and e.deleted_at is null
            and e.status <> 'WITHDRAWN'
-           and n.convenor_id = ";
+           and o.convenor_id = ";
 
 pub(super) async fn add(tx: &mut PgConnection, author: Id, profile: &StudentProfileFields) -> sqlx::Result<Id> {
     sqlx::query_scalar!(

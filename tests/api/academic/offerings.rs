@@ -347,3 +347,74 @@ async fn pages_lead_to_the_end_without_gap_or_repeat_while_offerings_come() {
         whole(&found, &there);
     }
 }
+
+#[tokio::test]
+async fn who_takes_a_unit_over_does_not_take_its_past() {
+    let app = TestApp::start().await;
+    let (staff, former, new, ann) =
+        (app.staff().await, app.convenor().await, app.convenor().await, app.student().await);
+    let unit = app.unit_of(former.id).await;
+    let past = app.offering_of(unit, 0).await;
+    run(&app.db, format!("update offerings set year = 2025 where id = {past}")).await;
+    let present = app.offering_of(unit, 0).await;
+    let old = app.enrollment(ann.id, past, "FAILED").await;
+    let sits = app.enrollment(app.student().await.id, present, "ENROLLED").await;
+    staff.patch(&at(UNITS, unit), &json!({ "convenor": new.id })).await.expect(200);
+
+    let convenor = async |offering: Id| staff.get(&at(OFFERINGS, offering)).await.expect(200)["convenor"].clone();
+    assert_eq!((convenor(past).await, convenor(present).await), (json!(former.id), json!(new.id)));
+    let told = new.get("/api/core/notifications/").await.expect(200)[0].clone();
+    assert_eq!(told["verb"], json!("You are the convenor"));
+
+    let result = |id: Id| (format!("/api/enrollment/enrollments/{id}/"), json!({ "grade": "P", "reason": "added up" }));
+    let class = |offering: Id| format!("{}students/", at(OFFERINGS, offering));
+    for (person, offering, enrollment, may) in [
+        (&new, past, old, false),
+        (&former, present, sits, false),
+        (&former, past, old, true),
+        (&new, present, sits, true),
+    ] {
+        let (path, sent) = result(enrollment);
+        let status = if may { (200, 200) } else { (403, 404) };
+        assert_eq!((person.get(&class(offering)).await.status, person.patch(&path, &sent).await.status), status);
+    }
+    let teaching = "/api/enrollment/enrollments/teaching/";
+    for (person, offering) in [(&former, past), (&new, present)] {
+        let classes = person.get(teaching).await.expect(200)["classes"].clone();
+        let of: Vec<_> = classes.as_array().unwrap().iter().map(|class| class["offering"]["id"].clone()).collect();
+        assert_eq!(of, [json!(offering)]);
+    }
+    assert_eq!(staff.get(&format!("{OFFERINGS}?convenor={}", former.id)).await.ids(), [past]);
+    let summary = format!("/api/enrollment/transcripts/summary/?student={}", ann.id);
+    assert_eq!((former.get(&summary).await.status.as_u16(), new.get(&summary).await.status.as_u16()), (200, 404));
+}
+
+#[tokio::test]
+async fn staff_put_somebody_else_in_charge_of_an_offering() {
+    let app = TestApp::start().await;
+    let (staff, convenor, stand_in) = (app.staff().await, app.convenor().await, app.convenor().await);
+    let unit = app.unit_of(convenor.id).await;
+    let offering = at(OFFERINGS, app.offering_of(unit, 0).await);
+    let refused = convenor.patch(&offering, &json!({ "convenor": stand_in.id })).await;
+    assert_eq!(refused.refusal(), (403, "permission_denied"));
+    assert_eq!(refused.errors("convenor"), ["Only staff decide who convenes an offering."]);
+    let student = app.student().await;
+    let wrong = staff.patch(&offering, &json!({ "convenor": student.id })).await;
+    assert_eq!(wrong.errors("convenor").len(), 1);
+    staff.patch(&offering, &json!({ "convenor": stand_in.id })).await.expect(200);
+    let change = json!({ "notes": "Room 5" });
+    assert_eq!(convenor.patch(&offering, &change).await.refusal(), (403, "permission_denied"));
+    stand_in.patch(&offering, &change).await.expect(200);
+    // Who was put in charge stays when the unit changes hands; null is the unit's convenor again.
+    staff.patch(&at(UNITS, unit), &json!({ "convenor": app.convenor().await.id })).await.expect(200);
+    assert_eq!(staff.get(&offering).await.expect(200)["convenor"], json!(stand_in.id));
+    staff.patch(&at(UNITS, unit), &json!({ "convenor": convenor.id })).await.expect(200);
+    let again = staff.patch(&offering, &json!({ "convenor": null })).await;
+    assert_eq!(again.expect(200)["convenor"], json!(convenor.id));
+    let whole = convenor.get(&offering).await.expect(200).clone();
+    let sent = json!({
+        "unit": unit, "year": whole["year"], "semester": whole["semester"], "enrollment_start": whole["enrollment_start"],
+        "enrollment_end": whole["enrollment_end"], "notes": "whole",
+    });
+    convenor.put(&offering, &sent).await.expect(200);
+}
