@@ -1,5 +1,8 @@
 //! The types of file that are taken: by their bytes, never by their name.
 
+use super::archive::{self, Says};
+use super::plain;
+
 /// What an endpoint takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accepts {
@@ -34,12 +37,35 @@ const DOCUMENTS: &[Kind] = &[
     Kind { media_type: "application/vnd.openxmlformats-officedocument.wordprocessingml.document", ending: "docx" },
     Kind { media_type: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", ending: "xlsx" },
     Kind { media_type: "application/vnd.openxmlformats-officedocument.presentationml.presentation", ending: "pptx" },
+    Kind { media_type: "application/vnd.openxmlformats-officedocument.wordprocessingml.template", ending: "dotx" },
+    Kind { media_type: "application/vnd.openxmlformats-officedocument.spreadsheetml.template", ending: "xltx" },
+    Kind { media_type: "application/vnd.openxmlformats-officedocument.presentationml.template", ending: "potx" },
+    Kind { media_type: "application/vnd.openxmlformats-officedocument.presentationml.slideshow", ending: "ppsx" },
     Kind { media_type: "application/vnd.oasis.opendocument.text", ending: "odt" },
     Kind { media_type: "application/vnd.oasis.opendocument.spreadsheet", ending: "ods" },
     Kind { media_type: "application/vnd.oasis.opendocument.presentation", ending: "odp" },
 ];
 
-const TEXT: Kind = Kind { media_type: "text/plain", ending: "txt" };
+/// Plain text. What lies below `/media/` has its encoding by its ending there, since nginx knows nothing else of it.
+const TEXTS: &[Kind] = &[
+    Kind { media_type: "text/plain; charset=utf-8", ending: "txt" },
+    Kind { media_type: "text/plain; charset=utf-16", ending: "txt16" },
+    Kind { media_type: "text/plain; charset=windows-1252", ending: "txt1252" },
+    Kind { media_type: "text/plain; charset=windows-1258", ending: "txt1258" },
+];
+
+const ZIP: &str = "application/zip";
+
+const HEIC: &str = "Photos in HEIC are not taken. Set the camera to Most Compatible, or send the photo as JPEG.";
+
+const LOCKED: &str = "This document is protected by a password, so nobody here could open it. Save it without one.";
+
+impl Kind {
+    /// The ending for people.
+    pub(crate) fn shown_ending(self) -> &'static str {
+        if TEXTS.contains(&self) { "txt" } else { self.ending }
+    }
+}
 
 impl Accepts {
     /// For people.
@@ -50,35 +76,60 @@ impl Accepts {
         }
     }
 
-    /// The type of these bytes, if it is taken here.
-    pub(crate) fn kind_of(self, bytes: &[u8]) -> Option<Kind> {
+    /// The type of these bytes.
+    ///
+    /// # Errors
+    /// For people, why it is not taken here.
+    pub(crate) fn kind_of(self, bytes: &[u8]) -> Result<Kind, String> {
         let known: &[&[Kind]] = match self {
             Self::Images => &[IMAGES],
             Self::Documents => &[IMAGES, DOCUMENTS],
         };
-        // It finds a PDF also where one begins further on, behind anything else.
-        let found = infer::get(bytes).filter(|found| found.mime_type() != PDF || bytes.starts_with(b"%PDF-"));
-        if let Some(found) = found {
-            return known
-                .iter()
-                .flat_map(|kinds| kinds.iter())
-                .find(|kind| kind.media_type == found.mime_type())
-                .copied();
-        }
-        (self == Self::Documents && is_text(bytes)).then_some(TEXT)
+        let find = |media_type: &str| {
+            known.iter().flat_map(|kinds| kinds.iter()).find(|kind| kind.media_type == media_type).copied()
+        };
+        // It finds a PDF wherever one begins, behind anything else, and knows documents by the order in their archive.
+        let found = infer::get(bytes).map(|found| found.mime_type()).filter(|found| *found != PDF);
+        let kind = match found {
+            Some("image/heif") => return Err(HEIC.to_owned()),
+            _ if is_locked(bytes) && self == Self::Documents => return Err(LOCKED.to_owned()),
+            Some(found) if found == ZIP || (found.contains("document") && bytes.starts_with(b"PK")) => {
+                in_archive(bytes).and_then(find).or_else(|| find(ZIP))
+            }
+            Some(found) => find(found),
+            None if is_pdf(bytes) => find(PDF),
+            None if self == Self::Documents => plain::charset_of(bytes)
+                .and_then(|charset| TEXTS.iter().find(|kind| kind.media_type.ends_with(charset)).copied()),
+            None => None,
+        };
+        kind.ok_or_else(|| format!("This type of file is not accepted. Send {}.", self.says()))
     }
 }
 
-/// Plain text: UTF-8 without control characters, and nothing that a browser could take for a page or a shell for a script.
-fn is_text(bytes: &[u8]) -> bool {
-    let Ok(text) = std::str::from_utf8(bytes) else { return false };
-    let plain = !text.is_empty() && text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t'));
-    let start = text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
-    let is_tag = |rest: &str| rest.starts_with(|c: char| c.is_ascii_alphabetic() || "!?/".contains(c));
-    let begins_as_code = start.starts_with("#!") || start.strip_prefix('<').is_some_and(is_tag);
-    let lower = text.chars().take(1024).collect::<String>().to_ascii_lowercase();
-    let markup = ["<!doctype", "<html", "<script", "<svg", "<?xml", "<body", "<iframe"];
-    plain && !begins_as_code && !markup.iter().any(|sign| lower.contains(sign))
+/// A PDF begins within the first 1,024 bytes: scanners and portals write a mark, empty lines or a job's head before it.
+/// A text may name one, so what does not begin as one must end as one, and must not begin as something else.
+fn is_pdf(bytes: &[u8]) -> bool {
+    let start = bytes.get(..1024).unwrap_or(bytes);
+    let Some(begin) = start.windows(5).position(|five| five == b"%PDF-") else { return false };
+    let before = String::from_utf8_lossy(start.get(..begin).unwrap_or_default());
+    let end = bytes.get(bytes.len().saturating_sub(1024)..).unwrap_or_default();
+    begin == 0 || (!plain::begins_as_code(&before) && end.windows(5).any(|five| five == b"%%EOF"))
+}
+
+/// An Office document with a password is a container of the older formats, with one entry of this name.
+fn is_locked(bytes: &[u8]) -> bool {
+    let name: Vec<u8> = "EncryptedPackage\0".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    // Entries have 128 bytes, and begin with their name.
+    bytes.starts_with(&[0xd0, 0xcf, 0x11, 0xe0]) && bytes.chunks(128).any(|entry| entry.starts_with(&name))
+}
+
+/// The media type of the document that an archive is.
+fn in_archive(bytes: &[u8]) -> Option<&'static str> {
+    let told = archive::says(bytes)?;
+    DOCUMENTS.iter().map(|kind| kind.media_type).find(|media_type| match &told {
+        Says::Parts(parts) => parts.contains(&format!("\"{media_type}.main+xml\"")),
+        Says::Type(said) => said == media_type,
+    })
 }
 
 /// Whether a browser may show it in place; all else is offered for saving.
@@ -89,7 +140,7 @@ pub(crate) fn may_be_shown(media_type: &str) -> bool {
 /// The media type of a public file, by the ending that we gave it.
 pub(crate) fn of_ending(name: &str) -> &'static str {
     let ending = name.rsplit('.').next().unwrap_or_default();
-    [IMAGES, DOCUMENTS, &[TEXT]]
+    [IMAGES, DOCUMENTS, TEXTS]
         .into_iter()
         .flatten()
         .find(|kind| kind.ending == ending)

@@ -7,10 +7,12 @@
 //! - public files are served under `/media/`, private ones only by a signed link that is valid for ten minutes;
 //! - the bytes are on the disk before the row commits; when the row does not commit they are removed.
 
+mod archive;
 mod handlers;
 mod kinds;
 mod memory;
 mod names;
+mod plain;
 mod store;
 mod upload;
 

@@ -152,12 +152,10 @@ impl FileStore {
     /// 400 on the field when the type is not taken here, or a picture is too large; 503 when too many are worked on.
     pub async fn accept(&self, _: &Admitted, file: &UploadedFile, accepts: Accepts) -> Answer<Accepted> {
         let refuse = |says: String| Problem::invalid(file.field.clone(), says);
-        let Some(kind) = accepts.kind_of(&file.bytes) else {
-            return Err(refuse(format!("This type of file is not accepted. Send {}.", accepts.says())));
-        };
+        let kind = accepts.kind_of(&file.bytes).map_err(refuse)?;
         let bytes = file.bytes.clone();
         let Some((read, write)) = format_of(kind) else {
-            let original_name = names::kept(&file.name, kind.ending);
+            let original_name = names::kept(&file.name, kind.shown_ending());
             return Ok(Accepted { original_name, bytes, media_type: kind.media_type, ending: kind.ending });
         };
         let (wide, high, decoded) = size_of(&bytes, read).map_err(|_| refuse(NO_PICTURE.to_owned()))?;

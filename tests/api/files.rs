@@ -68,7 +68,7 @@ async fn a_private_file_is_served_to_the_holder_of_a_link() {
 async fn a_file_that_a_browser_might_run_is_offered_for_saving() {
     let app = TestApp::start().await;
     for (number, (content_type, place)) in [
-        ("text/plain", "attachment"),
+        ("text/plain; charset=utf-8", "attachment"),
         ("application/zip", "attachment"),
         ("application/msword", "attachment"),
         ("text/html", "attachment"),
@@ -202,7 +202,7 @@ async fn public_files_are_served_by_our_names_alone() {
     assert_eq!((reply.bytes.as_slice(), reply.header("content-type")), (&b"picture"[..], Some("image/png")));
     assert_eq!(app.anonymous().head("/media/abc.png").await.header("content-length"), Some("7"));
     let text = app.anonymous().get("/media/abc.txt").await;
-    assert_eq!(text.header("content-type"), Some("text/plain"));
+    assert_eq!(text.header("content-type"), Some("text/plain; charset=utf-8"));
     assert_eq!(text.header("content-disposition"), Some("attachment; filename=\"abc.txt\""));
 
     for name in [

@@ -93,34 +93,62 @@ fn png_with_text(text: &str) -> Vec<u8> {
     [&bytes[..33], &length.to_be_bytes(), &data, &crc(&data).to_be_bytes(), &bytes[33..]].concat()
 }
 
-/// A ZIP archive of uncompressed files, as office documents are.
+/// A ZIP archive of uncompressed files.
 fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut out = Vec::new();
+    let (mut out, mut directory) = (Vec::new(), Vec::new());
     for (name, bytes) in files {
         let size = u32::try_from(bytes.len()).unwrap().to_le_bytes();
+        let place = u32::try_from(out.len()).unwrap().to_le_bytes();
+        let length = u16::try_from(name.len()).unwrap().to_le_bytes();
+        let sizes = [&size[..], &size, &length, &[0, 0]].concat();
         out.extend_from_slice(b"PK\x03\x04\x14\0\0\0\0\0\0\0\0\0\0\0\0\0");
-        out.extend_from_slice(&[size, size].concat());
-        out.extend_from_slice(&u16::try_from(name.len()).unwrap().to_le_bytes());
-        out.extend_from_slice(&[0, 0]);
-        out.extend_from_slice(name.as_bytes());
-        out.extend_from_slice(bytes);
+        out.extend_from_slice(&[&sizes, name.as_bytes(), bytes].concat());
+        directory.extend_from_slice(b"PK\x01\x02\x14\0\x14\0\0\0\0\0\0\0\0\0\0\0\0\0");
+        directory.extend_from_slice(&[&sizes, &[0; 10][..], &place, name.as_bytes()].concat());
     }
-    out.extend_from_slice(b"PK\x05\x06");
-    out.resize(out.len() + 18, 0);
+    let begins = u32::try_from(out.len()).unwrap().to_le_bytes();
+    out.extend_from_slice(&directory);
+    out.extend_from_slice(b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0");
+    out.extend_from_slice(&[&begins[..], &[0, 0]].concat());
     out
 }
 
-fn office(folder: &str) -> Vec<u8> {
+const TYPES: &str = "[Content_Types].xml";
+
+fn types(main: &str) -> String {
+    format!("<?xml version=\"1.0\"?><Types><Override PartName=\"/main.xml\" ContentType=\"{main}.main+xml\"/></Types>")
+}
+
+/// An office document, with its entries in no order that tells.
+fn office(media_type: &str) -> Vec<u8> {
     archive(&[
-        ("[Content_Types].xml", b"<?xml version=\"1.0\"?><Types></Types>"),
+        ("docProps/app.xml", b"<Properties></Properties>"),
         ("_rels/.rels", b"<Relationships></Relationships>"),
-        (&format!("{folder}/main.xml"), b"<w:document></w:document>"),
-        (&format!("{folder}/more.xml"), b"<w:document></w:document>"),
+        ("customXml/item1.xml", b"<x/>"),
+        ("main.xml", b"<w:document></w:document>"),
+        (TYPES, types(media_type).as_bytes()),
     ])
 }
 
 fn open_document(kind: &str) -> Vec<u8> {
-    archive(&[("mimetype", kind.as_bytes()), ("content.xml", b"<x/>")])
+    archive(&[("content.xml", b"<x/>"), ("mimetype", kind.as_bytes())])
+}
+
+/// An archive whose directory says of its entry what is not so: four bytes there are others.
+fn lying(at: usize, bytes: [u8; 4]) -> Vec<u8> {
+    let mut archive = archive(&[(TYPES, types(WORD).as_bytes())]);
+    let directory = archive.windows(4).position(|four| four == b"PK\x01\x02").unwrap();
+    archive[directory + at..directory + at + 4].copy_from_slice(&bytes);
+    archive
+}
+
+/// A container of the older formats with an entry of this name.
+fn container(entry: &str) -> Vec<u8> {
+    let mut bytes = b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1".to_vec();
+    bytes.resize(1024, 0);
+    bytes.extend(entry.encode_utf16().flat_map(u16::to_le_bytes));
+    bytes.resize(2048, 0);
+    bytes
 }
 
 fn utf16(text: &str) -> Vec<u8> {
@@ -147,10 +175,17 @@ pub(crate) fn corpus() -> Vec<Sample> {
     honest.chain(hostile).collect()
 }
 
+const UTF_8: &str = "text/plain; charset=utf-8";
+const WORD: &str = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
+
+/// "Trường đại học thông báo lịch nghỉ học của sinh viên" in Windows-1258.
+const VIETNAMESE: &[u8] =
+    b"Tr\xfd\xf5\xccng \xf0a\xf2i ho\xf2c th\xf4ng b\xe1o li\xf2ch nghi\xd2 ho\xf2c cu\xd2a sinh vi\xean";
+
 /// What is meant to be taken, with names that say something else.
 fn honest() -> Vec<(&'static str, &'static str, Vec<u8>, &'static str)> {
     const OFFICE: [&str; 3] = [
-        "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        WORD,
         "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
         "application/vnd.openxmlformats-officedocument.presentationml.presentation",
     ];
@@ -166,14 +201,26 @@ fn honest() -> Vec<(&'static str, &'static str, Vec<u8>, &'static str)> {
         // The first picture of what may be an animation.
         ("GIF", "me.js", picture(ImageFormat::Gif, 8, 6), "image/png"),
         ("PDF", "plan.html", b"%PDF-1.7\n%%EOF".to_vec(), "application/pdf"),
-        ("text", "a.html", "Week 1: sets, naïve – and more.\n\tIndented.\r\n".into(), "text/plain"),
-        ("text that compares", "a.txt", "x < y, and <b> stands for a block".into(), "text/plain"),
-        ("text that names a PDF", "a.txt", "It begins with %PDF-1.7".into(), "text/plain"),
-        ("CSV", "a.csv", "a,b\n1,2\n".into(), "text/plain"),
+        ("PDF behind a mark", "plan.pdf", b"\xef\xbb\xbf%PDF-1.4\n%\xe2\xe3\n%%EOF\n".to_vec(), "application/pdf"),
+        ("PDF behind an empty line", "plan.pdf", b"\n%PDF-1.4\n1 0 obj\n%%EOF\n".to_vec(), "application/pdf"),
+        ("PDF behind a job's head", "plan.pdf", b"\x1b%-12345X@PJL\r\n%PDF-1.4\n%%EOF\n".to_vec(), "application/pdf"),
+        ("text in UTF-16", "a.txt", utf16("Tiếng Việt\r\n"), "text/plain; charset=utf-16"),
+        (
+            "Western text",
+            "a.txt",
+            b"Caf\xe9 \x96 na\xefve, d\xe9j\xe0 vu\r\n".to_vec(),
+            "text/plain; charset=windows-1252",
+        ),
+        ("Vietnamese text", "a.txt", VIETNAMESE.to_vec(), "text/plain; charset=windows-1258"),
+        ("text with pages", "a.txt", b"One\n\x0cTwo\n".to_vec(), UTF_8),
+        ("text", "a.html", "Week 1: sets, naïve – and more.\n\tIndented.\r\n".into(), UTF_8),
+        ("text that compares", "a.txt", "x < y, and <b> stands for a block".into(), UTF_8),
+        ("text that names a PDF", "a.txt", "It begins with %PDF-1.7".into(), UTF_8),
+        ("CSV", "a.csv", "a,b\n1,2\n".into(), UTF_8),
         ("ZIP", "a.html", archive(&[("readme.md", b"hello")]), "application/zip"),
-        ("Word", "a.exe", office("word"), OFFICE[0]),
-        ("Excel", "a.xlsx", office("xl"), OFFICE[1]),
-        ("PowerPoint", "a.pptx", office("ppt"), OFFICE[2]),
+        ("Word", "a.exe", office(OFFICE[0]), OFFICE[0]),
+        ("Excel", "a.xlsx", office(OFFICE[1]), OFFICE[1]),
+        ("PowerPoint", "a.pptx", office(OFFICE[2]), OFFICE[2]),
         ("Writer", "a.odt", open_document(OPEN[0]), OPEN[0]),
         ("Calc", "a.ods", open_document(OPEN[1]), OPEN[1]),
         ("Impress", "a.odp", open_document(OPEN[2]), OPEN[2]),
@@ -194,6 +241,11 @@ fn passengers() -> Vec<(&'static str, &'static str, Vec<u8>, &'static str)> {
         ("JPEG with a place", "x.jpg", jpeg_with(0xE1, &exif_held_upright(), 6, 8), "image/jpeg"),
         ("PDF and a page", "x.html", format!("%PDF-1.7\n<html>{SCRIPT}\n%%EOF").into(), "application/pdf"),
         ("archive and a page", "x.html", trailing(archive(&[("index.html", b"<html>")])), "application/zip"),
+        ("archive of nothing that is said", "x.zip", archive(&[(TYPES, b"<Types></Types>")]), "application/zip"),
+        ("document with macros", "x.zip", office("application/vnd.ms-word.document.macroEnabled"), "application/zip"),
+        ("archive that begins beyond its end", "x.zip", lying(42, [0xff; 4]), "application/zip"),
+        ("archive with an entry larger than it", "x.zip", lying(20, [0xff; 4]), "application/zip"),
+        ("archive with a name larger than it", "x.zip", lying(28, [0xff; 4]), "application/zip"),
         ("archive that climbs", "x.zip", archive(&[("../../../etc/cron.d/x", b"* * * * *")]), "application/zip"),
     ]
 }
@@ -232,7 +284,10 @@ fn pretenders() -> Vec<(&'static str, &'static str, &'static str, Vec<u8>)> {
         ("sign of an old document and ones", "a.xls", "application/vnd.ms-excel", [&ole[..], &[0xFF; 600]].concat()),
         ("bytes", "a.txt", "text/plain", vec![1, 2, 3, 4, 5]),
         ("text with a NUL", "a.txt", "text/plain", b"abc\0def".to_vec()),
-        ("no UTF-8", "a.txt", "text/plain", b"abc\xff".to_vec()),
+        ("no encoding", "a.txt", "text/plain", b"abc\x81\x8d\xff".to_vec()),
+        ("HTML in Windows-1252", "a.txt", "text/plain", b"caf\xe9 <script>alert(1)</script>".to_vec()),
+        ("HEIC", "a.jpg", "image/jpeg", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic".to_vec()),
+        ("document with a password", "a.docx", WORD, container("EncryptedPackage\0")),
         ("NULs", "a.txt", "text/plain", vec![0; 4096]),
         ("TIFF", "a.png", "image/png", b"II*\0\x08\0\0\0".to_vec()),
         ("BMP", "a.png", "image/png", [b"BM".to_vec(), vec![0; 60]].concat()),
