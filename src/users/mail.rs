@@ -20,6 +20,7 @@ use crate::access::tokens;
 use crate::app::AppState;
 use crate::config::{Config, Mail, MailTls};
 use crate::http::{Answer, Problem};
+use crate::users::names::for_mail;
 use crate::users::{email_change, registrations};
 
 const EVERY: Duration = Duration::from_millis(500);
@@ -188,7 +189,8 @@ async fn message(
         },
         _ => return Err(Problem::internal(anyhow::anyhow!("there is no mail `{template}`"))),
     };
-    let to: Mailbox = recipient.parse().map_err(Problem::internal)?;
+    let to = for_mail(recipient).ok_or_else(|| Problem::internal(anyhow::anyhow!("no mail can reach this address")))?;
+    let to: Mailbox = to.parse().map_err(Problem::internal)?;
     let from = app.config.mail_from.clone();
     // Large receivers take no mail without an id, and relays need not add one.
     let id = format!("<{}@{}>", uuid::Uuid::now_v7().simple(), from.email.domain());

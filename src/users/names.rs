@@ -53,11 +53,44 @@ pub(crate) fn check_reachable(faults: &mut Faults, field: &str, email: &str) {
     faults.unless(local.is_ascii(), field, "Mail cannot be sent to an address with such letters before the @.");
     let is_plain = !local.starts_with('"') && !domain.starts_with('[') && domain.contains('.');
     faults.unless(is_plain, field, "Give an address that mail can reach, such as name@example.edu.");
+    // One spelling of each domain, so that each address is one: no `xn--`, and no signs that such names drop or replace.
+    let folded = domain.to_lowercase();
+    let (read, known) = idna::domain_to_unicode(&folded);
+    let is_own = known.is_ok() && read == folded;
+    faults.unless(!is_plain || is_own, field, "Write the domain in its own letters, such as name@đạihọc.vn.");
+}
+
+/// An address as mail servers know it: a domain in other letters is spelt in ASCII there (RFC 5891).
+pub(crate) fn for_mail(email: &str) -> Option<String> {
+    let (local, domain) = email.rsplit_once('@')?;
+    Some(format!("{local}@{}", idna::domain_to_ascii(domain).ok()?))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{fold, is_plain, look};
+    use super::{check_reachable, fold, for_mail, is_plain, look};
+    use crate::http::Faults;
+
+    #[test]
+    fn a_domain_in_other_letters_has_one_spelling_and_mail_goes_to_its_ascii_form() {
+        for (email, taken) in [
+            ("an@đạihọc.vn", true),
+            ("an@ĐẠIHỌC.vn", true),
+            ("an@swin.edu.vn", true),
+            ("an@my_host.edu.vn", true),
+            ("an@xn--ihc-uqa4598avha.vn", false),
+            ("an@\u{111}\u{1ea1}ih\u{1ecd}c\u{3002}vn", false),
+            ("an@sw\u{ad}in.edu.vn", false),
+            ("nguyễn@swin.edu.vn", false),
+        ] {
+            let mut faults = Faults::default();
+            check_reachable(&mut faults, "email", email);
+            assert_eq!(faults.is_empty(), taken, "{email}");
+        }
+        let ascii = idna::domain_to_ascii("đạihọc.vn").map(|domain| format!("an@{domain}"));
+        assert_eq!(for_mail("an@ĐẠIHỌC.vn"), ascii.ok());
+        assert_eq!(for_mail("An@swin.edu.vn").as_deref(), Some("An@swin.edu.vn"));
+    }
 
     #[test]
     fn names_are_folded_in_one_way() {

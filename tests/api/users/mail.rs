@@ -123,7 +123,7 @@ async fn addresses_that_no_mail_can_reach_are_refused_at_the_door() {
         })
     };
     for email in
-        ["a@[127.0.0.1]", "\"quoted local\"@swin.edu.vn", "\"quoted\"@swin.edu.vn", "a@swin", "nguyễn@swin.edu.vn"]
+        ["a@[127.0.0.1]", "\"quoted local\"@swin.edu.vn", "\"quoted\"@swin.edu.vn", "a@swin", "nguyễn@swin.edu.vn", "an@xn--ihc-uqa4598avha.vn"]
     {
         for by in [app.anonymous(), (*admin).clone()] {
             let reply = by.post("/api/users/users/", &with(email)).await;
@@ -138,6 +138,21 @@ async fn addresses_that_no_mail_can_reach_are_refused_at_the_door() {
         let reply = admin.patch(&format!("/api/users/users/{}/", ann.id), &json!({ "email": email })).await;
         assert_eq!((reply.status.as_u16(), reply.errors("email").is_empty()), (400, false), "{email}: {}", reply.body);
     }
+}
+
+#[tokio::test]
+async fn a_mail_to_a_domain_in_other_letters_goes_to_its_ascii_form() {
+    let app = TestApp::with_background(&[]).await;
+    let admin = app.admin().await;
+    let person = json!({
+        "email": "an@đạihọc.vn", "username": "an", "password": "harbour-Quilt-77",
+        "confirm_password": "harbour-Quilt-77",
+    });
+    admin.post("/api/users/users/", &person).await.expect(201);
+    ask(&app, "an@ĐẠIHỌC.vn").await;
+    super::delivered(&app).await;
+    let mail = mails(&app).pop().unwrap();
+    assert!(mail.contains("\r\nTo: an@xn--ihc-uqa4598avha.vn\r\n"), "{mail}");
 }
 
 async fn with_mail_server(port: &str) -> TestApp {
