@@ -180,3 +180,19 @@ async fn until_someone_waits(options: &PgConnectOptions) {
         tokio::task::yield_now().await;
     }
 }
+
+/// A dump is loaded with an empty `search_path`.
+#[tokio::test]
+async fn every_trigger_finds_what_it_names_wherever_it_is_fired_from() {
+    let app = TestApp::start().await;
+    let sql = "
+        select p.proname::text
+          from pg_proc p
+         where p.pronamespace = 'public'::regnamespace
+           and p.prorettype = 'trigger'::regtype
+           and not exists (select from unnest(p.proconfig) as setting where setting like 'search_path=%')
+           and not exists (select from pg_depend d where d.objid = p.oid and d.deptype = 'e')
+         order by 1";
+    let lost: Vec<String> = sqlx::query_scalar(sql).fetch_all(&app.db).await.unwrap();
+    assert_eq!(lost, [""; 0]);
+}

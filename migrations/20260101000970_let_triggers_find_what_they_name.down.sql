@@ -1,0 +1,15 @@
+alter function refuse_change() reset search_path;
+alter function digest_audit_details() reset search_path;
+alter function refuse_audit_change() reset search_path;
+alter function refuse_change_but_blanks() reset search_path;
+alter function hide_or_show_file() reset search_path;
+alter function hide_or_show_badge() reset search_path;
+alter function count_security_changes() reset search_path;
+alter function carry_security_version() reset search_path;
+alter function keep_an_administrator_among_users() reset search_path;
+alter function keep_an_administrator_among_roles() reset search_path;
+alter function keep_an_administrator_among_holders() reset search_path;
+alter function end_email_change() reset search_path;
+alter function begin_with_official_name() reset search_path;
+alter function keep_student_number() reset search_path;
+alter function keep_room() reset search_path;
