@@ -45,7 +45,7 @@ with u as (insert into units (code, name) values ('HOOK', 'Drill') returning id)
            select s.id, o.id, 'ENROLLED' from o, users s where s.user_type = 'student' returning id, offering_id),
      h as (insert into enrollment_history (enrollment_id, from_status, to_status) select id, '', 'ENROLLED' from e),
      c as (insert into class_sessions (offering_id, date, start_time)
-           select o.id, current_date, time '08:00' + n * interval '1 hour' from o, generate_series(1, {classes}) n returning id)
+           select o.id, current_date - 1, time '08:00' + n * interval '1 hour' from o, generate_series(1, {classes}) n returning id)
 select json_agg(id order by id) from c;
 """
 

@@ -24,7 +24,7 @@ ROWS = [
     ("core/forms", {"name": "A form", "slug": "a-form", "schema": {"type": "object"}}),
     ("core/submissions", {"form": "{forms}", "data": {}}),
     ("core/sessions", {"offering": "{offering}", "date": "2026-05-04", "start_time": "09:00"}),
-    ("core/attendance", {"session": "{sessions}", "student": "{student}", "status": "present"}),
+    ("core/attendance", {"session": "{sessions}", "student": "{student}", "status": "excused"}),
     ("social/achievements", {"name": "An achievement", "points_required": 10}),
     ("users/n8n-workflows", {"name": "A workflow", "trigger_event": "enrollment.confirmed", "is_active": False}),
     ("users/roles", {"name": "A role", "permissions": ["students.read"]}),

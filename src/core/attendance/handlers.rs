@@ -170,6 +170,12 @@ impl Writable for AttendanceRecord {
             if store::is_deleted(tx, id).await? {
                 faults.refers::<ClassSession>(tx, "session", fields.session).await?;
             }
+            if let (true, Some(session), Some(student)) = (faults.is_empty(), fields.session, fields.student)
+                && before.status != fields.status
+                && let Some(standing) = store::standing(tx, session, student).await?
+            {
+                refuse_early(standing.begins_later.as_deref(), fields.status)?;
+            }
             return faults.check();
         }
         faults.refers::<ClassSession>(tx, "session", fields.session).await?;
@@ -179,6 +185,9 @@ impl Writable for AttendanceRecord {
             faults.unless(standing.is_in_the_class, "student", NOT_IN_THE_CLASS);
             if standing.is_cancelled && faults.is_empty() {
                 return Err(cancelled());
+            }
+            if faults.is_empty() {
+                refuse_early(standing.begins_later.as_deref(), fields.status)?;
             }
         }
         faults.check()
@@ -211,6 +220,17 @@ pub(super) const NOT_IN_THE_CLASS: &str = "This student is not enrolled in the o
 /// Nobody comes to a class that does not take place.
 pub(super) fn cancelled() -> Problem {
     Problem::conflict("class_cancelled", "The class is cancelled; nobody can be marked in it.")
+}
+
+/// Nobody has come to a class, or missed it, before it begins; who will not come can be excused.
+pub(super) fn refuse_early(begins_later: Option<&str>, status: Option<AttendanceStatus>) -> Answer<()> {
+    match (begins_later, status) {
+        (None, _) | (_, None | Some(AttendanceStatus::Excused)) => Ok(()),
+        (Some(begins), _) => Err(Problem::conflict(
+            "class_not_begun",
+            format!("The class begins on {begins}. Until then students can only be excused."),
+        )),
+    }
 }
 
 /// 403 unless the caller may mark in the class. One that is not there is left to the rules.

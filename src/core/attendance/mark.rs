@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 
-use super::handlers::{AttendanceRecord, AttendanceStatus, NOT_IN_THE_CLASS, cancelled, refuse_outsider};
+use super::handlers::{AttendanceRecord, AttendanceStatus, NOT_IN_THE_CLASS, cancelled, refuse_early, refuse_outsider};
 use super::store::{self, HeldRecord, Marked};
 use crate::access::{Actor, may};
 use crate::app::AppState;
@@ -109,6 +109,9 @@ async fn call(
     let class = store::hold_class(tx, session).await?.ok_or_else(Problem::absent)?;
     if class.is_cancelled {
         return Err(cancelled());
+    }
+    for status in roll.records.iter().map(|record| record.status).chain(roll.default) {
+        refuse_early(class.begins_later.as_deref(), Some(status))?;
     }
     let held = store::hold_records(tx, session).await?;
     let held: HashMap<Id, HeldRecord> = held.into_iter().map(|record| (record.student, record)).collect();

@@ -95,6 +95,8 @@ pub(super) async fn is_deleted(tx: &mut PgConnection, id: Id) -> sqlx::Result<bo
 /// What decides whether a student can be marked in a class.
 pub(super) struct Standing {
     pub(super) is_cancelled: bool,
+    /// The local day and time, while it has not begun.
+    pub(super) begins_later: Option<String>,
     pub(super) is_in_the_class: bool,
 }
 
@@ -102,6 +104,8 @@ pub(super) async fn standing(tx: &mut PgConnection, session: Id, student: Id) ->
     sqlx::query_as!(
         Standing,
         r#"select s.status = 'cancelled' as "is_cancelled!",
+                  case when s.date + s.start_time > local_time_of(rule_now())
+                       then to_char(s.date + s.start_time, 'YYYY-MM-DD "at" HH24:MI') end as begins_later,
                   exists (select
                             from enrollments e
                            where e.offering_id = s.offering_id
@@ -194,6 +198,8 @@ pub(super) async fn announce(tx: &mut PgConnection, records: &[Id]) -> sqlx::Res
 pub(super) struct HeldClass {
     pub(super) offering: Id,
     pub(super) is_cancelled: bool,
+    /// The local day and time, while it has not begun.
+    pub(super) begins_later: Option<String>,
 }
 
 /// Locks a live class.
@@ -201,6 +207,8 @@ pub(super) async fn hold_class(tx: &mut PgConnection, session: Id) -> sqlx::Resu
     sqlx::query_as!(
         HeldClass,
         r#"select offering_id as "offering: Id",
+                  case when date + start_time > local_time_of(rule_now())
+                       then to_char(date + start_time, 'YYYY-MM-DD "at" HH24:MI') end as begins_later,
                   status = 'cancelled' as "is_cancelled!"
              from class_sessions
             where id = $1

@@ -173,6 +173,33 @@ async fn everything_that_is_wrong_with_a_record_is_named() {
 }
 
 #[tokio::test]
+async fn before_a_class_begins_students_can_only_be_excused() {
+    let app = TestApp::start().await;
+    let (staff, offering) = (app.staff().await, app.offering(0).await);
+    let (ann, bob) = (student_in(&app, offering, "ENROLLED").await, student_in(&app, offering, "ENROLLED").await);
+    // It is nine o'clock there.
+    let (begun, later) =
+        (class(&app, offering, "2026-03-02 09:00", None).await, class(&app, offering, "2026-03-02 09:01", None).await);
+    let says = json!("The class begins on 2026-03-02 at 09:01. Until then students can only be excused.");
+    let record = at(ATTENDANCE, id_of(&staff.post(ATTENDANCE, &mark(later, &ann, "excused")).await));
+    for status in ["present", "late", "absent"] {
+        let named = json!({ "records": [{ "student": bob.id, "status": status }] });
+        for refused in [
+            staff.post(ATTENDANCE, &mark(later, &bob, status)).await,
+            staff.patch(&record, &json!({ "status": status })).await,
+            staff.post(&roll(later), &named).await,
+            staff.post(&roll(later), &json!({ "default": status })).await,
+        ] {
+            assert_eq!((refused.refusal(), &refused.body["detail"]), ((409, "class_not_begun"), &says), "{status}");
+        }
+        let here = json!({ "default": status });
+        staff.post(&roll(begun), &here).await.expect(200);
+    }
+    staff.patch(&record, &json!({ "notes": "A wedding" })).await.expect(200);
+    staff.post(&roll(later), &json!({ "default": "excused" })).await.expect(200);
+}
+
+#[tokio::test]
 async fn who_may_read_attendance() {
     let app = TestApp::start().await;
     let (staff, convenor, tutor) = (app.staff().await, app.convenor().await, app.convenor().await);
@@ -181,8 +208,8 @@ async fn who_may_read_attendance() {
     let (ann, bob) = (student_in(&app, offering, "ENROLLED").await, student_in(&app, offering, "ENROLLED").await);
     app.enrollment(ann.id, foreign, "ENROLLED").await;
     let taught = class(&app, offering, "2026-03-02 09:00", Some(tutor.id)).await;
-    let untaught = class(&app, offering, "2026-03-03 09:00", None).await;
-    let elsewhere = class(&app, foreign, "2026-03-03 09:00", None).await;
+    let untaught = class(&app, offering, "2026-03-01 09:00", None).await;
+    let elsewhere = class(&app, foreign, "2026-03-01 09:00", None).await;
     let mut ids = vec![];
     for (session, student) in [(taught, &ann), (taught, &bob), (untaught, &ann), (elsewhere, &ann)] {
         ids.push(id_of(&staff.post(ATTENDANCE, &mark(session, student, "present")).await));
@@ -230,7 +257,7 @@ async fn who_may_mark() {
     let offering = app.offering_of(app.unit_of(convenor.id).await, 0).await;
     let ann = student_in(&app, offering, "ENROLLED").await;
     let taught = class(&app, offering, "2026-03-02 09:00", Some(tutor.id)).await;
-    let untaught = class(&app, offering, "2026-03-03 09:00", None).await;
+    let untaught = class(&app, offering, "2026-03-01 09:00", None).await;
     let record = at(ATTENDANCE, id_of(&staff.post(ATTENDANCE, &mark(untaught, &ann, "absent")).await));
     let whole = json!({ "default": "present" });
     let before = everything(&app).await;
@@ -512,7 +539,8 @@ async fn attendance_is_summed_up_by_offering_and_in_total() {
         if !status.is_empty() {
             staff.post(ATTENDANCE, &mark(session, &ann, status)).await.expect(201);
             if offering == own {
-                staff.post(ATTENDANCE, &mark(session, &bob, "present")).await.expect(201);
+                let bobs = if begins == "2026-03-02 13:01" { "excused" } else { "present" };
+                staff.post(ATTENDANCE, &mark(session, &bob, bobs)).await.expect(201);
             }
         }
     }

@@ -582,7 +582,7 @@ async fn a_class_in_which_somebody_is_marked_is_not_deleted() {
     let student = app.student().await;
     app.enrollment(student.id, offering, "ENROLLED").await;
     let id = add(&staff, &class(offering)).await;
-    let mark = json!({ "session": id, "student": student.id, "status": "late" });
+    let mark = json!({ "session": id, "student": student.id, "status": "excused" });
     let record = at(ATTENDANCE, id_of(&staff.post(ATTENDANCE, &mark).await));
     let refused = staff.delete(&at(SESSIONS, id)).await;
     assert_eq!(refused.refusal(), (409, "still_referred_to"));
