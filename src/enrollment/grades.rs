@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use rust_decimal::Decimal;
+use serde::{Deserialize, Deserializer};
 
 /// Grades and their points, in tenths.
 const GRADES: [(&str, i64); 15] = [
@@ -76,9 +77,27 @@ impl Boundaries {
     }
 }
 
-/// The grade as it is spelt; none when there is no such grade.
+/// The grade as it is spelt, whatever its case; none when there is no such grade.
 pub(crate) fn known(grade: &str) -> Option<&'static str> {
-    GRADES.iter().find(|(name, _)| *name == grade).map(|(name, _)| *name)
+    GRADES.iter().find(|(name, _)| name.eq_ignore_ascii_case(grade)).map(|(name, _)| *name)
+}
+
+/// Reads a grade as the scale spells it. What is none is about to be refused, and stays as it was sent.
+///
+/// # Errors
+/// The deserializer's.
+pub(crate) fn spelt<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let grade = String::deserialize(from)?;
+    Ok(known(&grade).map_or(grade, str::to_owned))
+}
+
+/// The same, or null.
+///
+/// # Errors
+/// The deserializer's.
+pub(crate) fn spelt_or_null<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let grade = Option::<String>::deserialize(from)?;
+    Ok(grade.map(|grade| known(&grade).map_or(grade, str::to_owned)))
 }
 
 /// Its points; none when there is no such grade.

@@ -203,7 +203,7 @@ fn refuse_other_types(headers: &HeaderMap) -> Answer<()> {
 }
 
 fn parsed(bytes: &[u8]) -> Answer<Value> {
-    let mut judge = Judge::default();
+    let mut judge = Judge::of(bytes);
     let mut text = serde_json::Deserializer::from_slice(bytes);
     let read = judge.value(&Place::Body).deserialize(&mut text).and_then(|value| text.end().map(|()| value));
     if judge.is_too_much {

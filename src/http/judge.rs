@@ -1,15 +1,17 @@
 //! What a JSON body may be, decided while it is read: how many values it has, how long its names are, that no name stands
-//! twice in an object, and that there is no NUL. Texts are read as they are kept ([`Text`]).
+//! twice in an object, that its numbers are kept as they are, and that there is no NUL. Texts are read as they are kept ([`Text`]).
 //!
 //! A megabyte of text can stand for a hundred megabytes of values, and each of them can be at fault. So values are weighed
 //! as they come, reading stops at the first that is too much, and a path is spelt out only for faults that will be told.
 
+use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
+use super::numbers::altered;
 use super::problem::Faults;
 use super::text::Text;
 
@@ -46,6 +48,10 @@ pub(super) struct Judge {
     /// Reading stopped because there is more than may be read.
     pub(super) is_too_much: bool,
     weight: usize,
+    /// How many numbers were read.
+    numbers: usize,
+    /// Which of them have more digits than are kept.
+    altered: VecDeque<usize>,
 }
 
 /// Reads the value at a place.
@@ -55,6 +61,20 @@ pub(super) struct Judged<'a> {
 }
 
 impl Judge {
+    /// To read this text.
+    pub(super) fn of(text: &[u8]) -> Self {
+        Self { altered: altered(text).into(), ..Self::default() }
+    }
+
+    /// A number is read there.
+    fn count(&mut self, place: &Place<'_>) {
+        if self.altered.front() == Some(&self.numbers) {
+            self.altered.pop_front();
+            self.refuse(place, "This number has more digits than can be kept; send it as text.");
+        }
+        self.numbers += 1;
+    }
+
     pub(super) fn value<'a>(&'a mut self, place: &'a Place<'a>) -> Judged<'a> {
         Judged { judge: self, place }
     }
@@ -144,14 +164,17 @@ impl<'de> Visitor<'de> for Judged<'_> {
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        self.judge.count(self.place);
         Ok(Value::Number(value.into()))
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        self.judge.count(self.place);
         Ok(Value::Number(value.into()))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        self.judge.count(self.place);
         Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
     }
 

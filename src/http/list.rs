@@ -243,6 +243,7 @@ fn filter_value(filter: Filter, text: &str) -> Result<Value, String> {
         Kind::Text => Value::Text(text.to_owned()),
         Kind::Student => Value::Text(text.trim().to_owned()),
         Kind::Term(semesters) => Value::Text(term(text, semesters).ok_or("A semester such as `2026-S2` is expected.")?),
+        Kind::Capitals => Value::Text(text.to_uppercase()),
         Kind::Address => Value::Text(text.parse::<IpAddr>().map_err(|_| "An IP address is expected.")?.to_string()),
         Kind::Flag => Value::Flag(boolean(text).ok_or("`true` or `false` is expected.")?),
         Kind::OneOf(words) if words.contains(&text) => Value::Text(text.to_owned()),
@@ -430,6 +431,7 @@ impl<R: Resource> Asked<R> {
                 Kind::Id
                 | Kind::Number
                 | Kind::Text
+                | Kind::Capitals
                 | Kind::Flag
                 | Kind::OneOf(_)
                 | Kind::From
@@ -443,7 +445,9 @@ impl<R: Resource> Asked<R> {
                 Kind::Student => " = any(array(select students_named(",
                 Kind::From | Kind::FromDay => " >= ",
                 Kind::To | Kind::ToDay => " <= ",
-                Kind::Id | Kind::Number | Kind::Text | Kind::Address | Kind::Flag | Kind::OneOf(_) => " = ",
+                Kind::Id | Kind::Number | Kind::Text | Kind::Capitals | Kind::Address | Kind::Flag | Kind::OneOf(_) => {
+                    " = "
+                }
             });
             match value {
                 Value::Number(number) => sql.push_bind(*number),
@@ -643,6 +647,7 @@ impl<R: Resource> Describe for Asked<R> {
                 Kind::Text => json!({ "type": "string" }),
                 Kind::Term(_) => json!({ "type": "string", "description": "A semester such as `2026-S2`" }),
                 Kind::Student => json!({ "type": "string", "description": "Id, student number or mail address" }),
+                Kind::Text | Kind::Capitals => json!({ "type": "string" }),
                 Kind::Address => json!({ "type": "string", "description": "An IP address" }),
                 Kind::Flag => json!({ "type": "boolean" }),
                 Kind::OneOf(words) => json!({ "type": "string", "enum": words }),

@@ -35,6 +35,8 @@ pub enum Kind {
     Number,
     /// Text, equal.
     Text,
+    /// Text that is kept in capitals, equal whatever the case.
+    Capitals,
     /// `true` or `false`, equal.
     Flag,
     /// One of these words, equal.

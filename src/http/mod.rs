@@ -9,6 +9,7 @@ mod dry_run;
 mod judge;
 mod list;
 mod listing;
+mod numbers;
 pub mod openapi;
 mod origin;
 mod own_task;

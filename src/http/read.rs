@@ -1,6 +1,7 @@
 //! Reads the values of a body as types of ours: forms' spellings of numbers and flags are taken, what does not fit is named by its
 //! path and told in the words of whoever typed it, and members that nothing reads are noted.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 
@@ -11,6 +12,7 @@ use serde_json::{Number, Value};
 use super::judge::Place;
 use super::list::boolean;
 use super::problem::Problem;
+use crate::decimals::with_point;
 
 /// Where it does not fit.
 #[derive(Debug)]
@@ -191,6 +193,12 @@ fn number(text: &str) -> Option<Number> {
     text.parse::<i64>().map(Number::from).or_else(|_| text.parse::<u64>().map(Number::from)).ok()
 }
 
+/// The text as it is, unless a decimal is wanted and the text is one with a comma.
+fn number_of_people<'de, V: Visitor<'de>>(text: String, visitor: &V) -> Result<String, &'static str> {
+    let is_number = text.contains(',') && Wanted(visitor).to_string().contains("Decimal");
+    if is_number { with_point(text.trim()).map(Cow::into_owned) } else { Ok(text) }
+}
+
 macro_rules! whole_numbers {
     ($($name:ident)*) => {$(
         fn $name<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
@@ -234,7 +242,10 @@ impl<'de> Deserializer<'de> for Reader<'_> {
                 (.., Some(number)) => visitor.visit_f64(number),
                 (None, None, None) => visitor.visit_unit(),
             },
-            Value::String(text) => visitor.visit_string(text),
+            Value::String(text) => match number_of_people(text, &visitor) {
+                Ok(text) => visitor.visit_string(text),
+                Err(says) => Err(Misfit::says(says)),
+            },
             Value::Array(items) => visitor.visit_seq(Items { items: items.into_iter(), nth: 0, place: &place, unread }),
             Value::Object(members) => {
                 visitor.visit_map(Members { members: members.into_iter(), next: None, place: &place, unread })

@@ -39,6 +39,7 @@ mod floods;
 mod log;
 mod metrics;
 mod migrations;
+mod numbers;
 mod openapi;
 mod privacy;
 mod social;

@@ -15,6 +15,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::report::{Faults, Place};
+use crate::decimals::with_point;
 use crate::http::sheet::text_of;
 use crate::ids::LOCAL_ZONE;
 
@@ -161,7 +162,8 @@ pub(super) fn whole<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i32>, D
 
 /// Reads a decimal number, also from a numeric text; `""` is none.
 pub(super) fn decimal<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Decimal>, D::Error> {
-    read(from, "a number such as 12.5 is expected")
+    let read = read::<Typed, D>(from, "a number such as 12.5 is expected");
+    read.map(|number| number.map(|Typed(number)| number))
 }
 
 /// Reads a day; `""` is none.
@@ -185,6 +187,17 @@ fn read<'de, T: FromStr, D: Deserializer<'de>>(from: D, expected: &str) -> Resul
     match text.trim() {
         "" => Ok(None),
         text => text.parse().map(Some).map_err(|_| D::Error::custom(expected)),
+    }
+}
+
+/// A number as people type it, also with a comma before its decimals.
+struct Typed(Decimal);
+
+impl FromStr for Typed {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        with_point(text).map_err(drop)?.parse().map(Self).map_err(drop)
     }
 }
 

@@ -50,7 +50,7 @@ const FILTERS: &[Filter] = &[
     Filter::new("offering", "e.offering_id", Kind::Id),
     Filter::new("status", "e.status", Kind::OneOf(Status::NAMES)),
     Filter::new("student", "e.student_id", Kind::Student),
-    Filter::new("grade", "e.grade", Kind::Text),
+    Filter::new("grade", "e.grade", Kind::Capitals),
     Filter::new("results_due", RESULTS_DUE, Kind::Flag),
     Filter::new("unit", "o.unit_id", Kind::Id),
     Filter::new("year", "o.year", Kind::Number),

@@ -13,7 +13,7 @@ use super::steps::{Ask, By, Marks, Wanted, take};
 use crate::access::{Actor, may};
 use crate::app::AppState;
 use crate::db;
-use crate::enrollment::Status;
+use crate::enrollment::{Status, grades};
 use crate::http::{
     Answer, Changes, Done, DryRun, Faults, IfMatch, Json, PathId, Posted, Problem, Resource, Shown, Sight, Tried, find,
 };
@@ -25,7 +25,7 @@ use crate::users::naming::{StudentRef, resolve_all};
 pub(super) struct EnrollmentFields {
     status: Status,
     /// By the scale; empty for none. COMPLETED needs a pass grade, FAILED needs N or F.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "grades::spelt")]
     grade: String,
     /// 0 to 100, at most two decimals.
     #[serde(default)]
@@ -65,6 +65,7 @@ pub(super) struct ResultRow {
     /// Left out, the grade decides: a pass grade completes, N and F fail; without one it stays.
     status: Option<Status>,
     /// By the scale; empty for none.
+    #[serde(default, deserialize_with = "grades::spelt_or_null")]
     grade: Option<String>,
     /// 0 to 100, at most two decimals; null for none.
     #[serde(default, deserialize_with = "sent")]

@@ -68,7 +68,7 @@ impl Resource for Transcript {
             Filter::new("enrollment", "t.enrollment_id", Kind::Id),
             Filter::new("unit_code", "t.unit_code", Kind::Text),
             Filter::new("status", "t.status", Kind::OneOf(&["COMPLETED", "FAILED"])),
-            Filter::new("grade", "t.grade", Kind::Text),
+            Filter::new("grade", "t.grade", Kind::Capitals),
             Filter::new("year", "t.year", Kind::Number),
             Filter::new("semester", "t.semester", Kind::OneOf(Semester::NAMES)),
         ],
