@@ -40,7 +40,7 @@ pub use page::Page;
 pub use problem::{Answer, Faults, Problem, Refusal, render};
 pub use repeat::Repeat;
 pub use routes::{Cost, Route, Routes, nothing_here, wrong_method};
-pub(crate) use unread::{left_unread, refuse_if_strict};
+pub(crate) use unread::{left_unread, never as never_read, refuse_if_strict};
 pub use verbs::{
     Audited, Resource, Sight, Target, Writable, change, create, find, insert, list, remove, replace, restore, show,
 };

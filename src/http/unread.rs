@@ -41,7 +41,7 @@ fn note(what: impl FnOnce(&mut Notes)) {
 }
 
 /// Nothing will read what stands at these paths.
-pub(super) fn never(paths: Vec<String>) {
+pub(crate) fn never(paths: Vec<String>) {
     note(|notes| notes.unread.extend(paths));
 }
 

@@ -18,7 +18,7 @@ use crate::access::{Actor, Permission, Viewer, may};
 use crate::app::AppState;
 use crate::audit;
 use crate::files::{Upload, UploadedFile};
-use crate::http::sheet::{MOST_ROWS, RowFault, first_of, refuse, rejected, sheet_text, told, trial};
+use crate::http::sheet::{MOST_ROWS, RowFault, first_of, refuse, rejected, says_of_unread, sheet_text, told, trial};
 use crate::http::{
     Accepted, Answer, Created, Describe, Done, DryRun, Faults, Notes, NowOrLater, Posted, Problem, Resource, Schemas,
     Tried, flag, query_pairs,
@@ -146,7 +146,7 @@ pub(super) async fn import_csv(
                 let events = make(tx, actor, &new).await?;
                 let skipped_count = rows.len() - new.len();
                 Done::with(&EventImport {
-                    message: message(&new, skipped_count, &faults),
+                    message: message(&new, skipped_count, &faults) + &says_of_unread(&sheet.unread),
                     created_count: events.len(),
                     skipped_count,
                     error_count: rejected(&faults),

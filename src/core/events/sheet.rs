@@ -3,12 +3,14 @@
 //! Nothing here asks the database. A row that breaks a rule is a fault of its own, so that a caller learns of all of them
 //! at once.
 
+use std::collections::BTreeSet;
+
 use chrono::NaiveTime;
 use serde_json::{Map, Value, json};
 
 use super::times::{self, DateOrder, moment, time};
 use crate::http::sheet::{Cells, Place, RowFault, Shape, Table, cell, column};
-use crate::http::{Answer, Faults, Problem};
+use crate::http::{Answer, Faults, Problem, never_read};
 use crate::ids::{Id, Moment};
 
 /// An event that a row describes.
@@ -32,13 +34,32 @@ pub(super) struct Row {
 pub(super) struct Sheet {
     pub(super) rows: Vec<Row>,
     pub(super) faults: Vec<RowFault>,
+    /// The columns of a file that nothing reads.
+    pub(super) unread: Vec<String>,
 }
 
 /// `title,start` and, if there, `description,end,location,visibility,related_unit_id`.
-static PLAIN: Shape = Shape { needed: &["title", "start"], telling: ("start", times::is_like_one) };
+static PLAIN: Shape = Shape {
+    needed: &["title", "start"],
+    others: &["description", "end", "location", "visibility", "related_unit_id"],
+    telling: ("start", times::is_like_one),
+};
 
 /// `Event_Title,Event_Date` and, if there, the other columns of a campus calendar.
-static RICH: Shape = Shape { needed: &["Event_Title", "Event_Date"], telling: ("event_date", times::is_like_one) };
+static RICH: Shape = Shape {
+    needed: &["Event_Title", "Event_Date"],
+    others: &[
+        "start_time",
+        "location",
+        "target_audience",
+        "notify_rule",
+        "channels",
+        "dept_filter",
+        "content_remarks",
+        "assets_url",
+    ],
+    telling: ("event_date", times::is_like_one),
+};
 
 /// How rows of a shape are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +79,13 @@ impl Kind {
             (true, _) => Some(Self::Plain),
             (false, true) => Some(Self::Rich),
             (false, false) => None,
+        }
+    }
+
+    fn shape(self) -> &'static Shape {
+        match self {
+            Self::Plain => &PLAIN,
+            Self::Rich => &RICH,
         }
     }
 
@@ -85,7 +113,7 @@ pub(super) fn of_file(field: &str, bytes: &[u8]) -> Answer<Sheet> {
     let table = Table::of_file(field, bytes, &[&PLAIN, &RICH])?;
     let kind = if std::ptr::eq(table.shape, &raw const RICH) { Kind::Rich } else { Kind::Plain };
     let rows = table.rows.into_iter().map(|(place, cells)| (place, kind, cells)).collect::<Vec<_>>();
-    read(field, &rows, table.faults)
+    Ok(Sheet { unread: table.unread, ..read(field, &rows, table.faults)? })
 }
 
 /// Reads rows that came as JSON objects, each with the columns of either shape.
@@ -94,6 +122,8 @@ pub(super) fn of_file(field: &str, bytes: &[u8]) -> Answer<Sheet> {
 /// 400 on `field` when they have the columns of neither, or when a row has a column twice.
 pub(super) fn of_json(field: &str, objects: &[Map<String, Value>]) -> Answer<Sheet> {
     let (mut rows, mut faults) = (Vec::with_capacity(objects.len()), Vec::new());
+    // A column is told once, of the first row that has it.
+    let (mut unread, mut known_unread) = (Vec::new(), BTreeSet::new());
     for (index, object) in objects.iter().enumerate() {
         let place = Place { row: index + 1, sheet_row: None };
         let mut cells = Cells::new();
@@ -116,21 +146,35 @@ pub(super) fn of_json(field: &str, objects: &[Map<String, Value>]) -> Answer<She
         }
         match Kind::of(&cells) {
             _ if !wrong.is_empty() => faults.extend(wrong.of_row(place)),
-            Some(kind) => rows.push((place, kind, cells)),
+            Some(kind) => {
+                let shape = kind.shape();
+                cells.retain(|name, _| {
+                    let is_read = shape.reads(name);
+                    if !is_read && unread.len() < MOST_UNREAD && known_unread.insert(name.clone()) {
+                        unread.push(format!("{field}[{index}].{name}"));
+                    }
+                    is_read
+                });
+                rows.push((place, kind, cells));
+            }
             None => faults.push(RowFault::at(place, "row", NEEDED)),
         }
     }
+    never_read(unread);
     if rows.is_empty() && faults.iter().all(|fault| fault.error == NEEDED) {
         return Err(Problem::about(field, NEEDED));
     }
     read(field, &rows, faults)
 }
 
+/// As many columns that nothing reads are told.
+const MOST_UNREAD: usize = 100;
+
 const NEEDED: &str = "The columns `title` and `start`, or `Event_Title` and `Event_Date`, are needed.";
 
 fn read(field: &str, rows: &[(Place, Kind, Cells)], faults: Vec<RowFault>) -> Answer<Sheet> {
     let order = date_order(field, rows)?;
-    let mut sheet = Sheet { rows: Vec::new(), faults };
+    let mut sheet = Sheet { rows: Vec::new(), faults, unread: Vec::new() };
     for (place, kind, cells) in rows {
         match kind.read(*place, cells, order) {
             Ok(row) => sheet.rows.push(row),

@@ -20,6 +20,7 @@ use self::records::{Broken, Record, Records};
 pub use self::text::{NoText, text_of};
 use super::dry_run::{Reason, Trial};
 use super::problem::{Answer, Faults, MOST_FAULTS, Problem};
+use super::unread::never as never_read;
 
 /// The most rows that are taken at once.
 pub const MOST_ROWS: usize = 20_000;
@@ -89,6 +90,8 @@ impl RowFault {
 pub struct Shape {
     /// The columns that it cannot do without, as people write them.
     pub needed: &'static [&'static str],
+    /// The other columns that are read, in lower case. What is not named is told to whoever sent it, and cannot be read.
+    pub others: &'static [&'static str],
     /// One of these, in lower case, and whether a text is like what stands in it. By that a row is known inside of a cell.
     pub telling: (&'static str, fn(&str) -> bool),
 }
@@ -102,6 +105,16 @@ pub struct Table {
     pub rows: Vec<(Place, Cells)>,
     /// The rows that are no rows.
     pub faults: Vec<RowFault>,
+    /// The columns that nothing reads.
+    pub unread: Vec<String>,
+}
+
+impl Shape {
+    /// Whether a column, by its name in lower case, is read.
+    #[must_use]
+    pub fn reads(&self, name: &str) -> bool {
+        self.others.contains(&name) || self.needed.iter().any(|needed| needed.to_lowercase() == name)
+    }
 }
 
 /// A header and the rows below it.
@@ -141,6 +154,8 @@ impl Table {
         let (text, delimiters) = hinted(&text);
         let refuse = |says: String| Problem::about(field, says);
         let Found { shape, names, number: header, below } = found(text, &delimiters, shapes).map_err(refuse)?;
+        let unread: Vec<String> = names.iter().filter(|name| !name.is_empty() && !shape.reads(name)).cloned().collect();
+        never_read(unread.clone());
         let (mut rows, mut faults) = (Vec::new(), Vec::new());
         for record in below.clone() {
             let record = record.map_err(|broken| refuse(says_of(broken)))?;
@@ -159,7 +174,7 @@ impl Table {
                      probably not closed there. Close it, or write the cell without line breaks."
                 )));
             }
-            rows.push((place, cells_of(&names, &record)));
+            rows.push((place, cells_of(shape, &names, &record)));
             if rows.len() > MOST_ROWS {
                 return Err(refuse(format!("At most {MOST_ROWS} rows are taken at once.")));
             }
@@ -167,7 +182,7 @@ impl Table {
         if rows.is_empty() && faults.is_empty() {
             return Err(refuse("The file has no rows.".to_owned()));
         }
-        Ok(Self { shape, rows, faults })
+        Ok(Self { shape, rows, faults, unread })
     }
 }
 
@@ -295,10 +310,10 @@ fn says_of(broken: Broken) -> String {
     }
 }
 
-fn cells_of(names: &[String], record: &Record<'_>) -> Cells {
+fn cells_of(shape: &Shape, names: &[String], record: &Record<'_>) -> Cells {
     // Missing trailing fields are empty.
     let cell = |place: usize| record.cells.get(place).map_or("", |cell| cell.trim()).to_owned();
-    let columns = names.iter().enumerate().filter(|(_, name)| !name.is_empty());
+    let columns = names.iter().enumerate().filter(|(_, name)| shape.reads(name));
     columns.map(|(place, name)| (name.clone(), cell(place))).collect()
 }
 
@@ -322,6 +337,24 @@ fn swallows_rows<'n>(record: &Record<'_>, names: &'n [String], shape: &Shape, li
     };
     let swallows = |text: &Cow<'_, str>| text.contains(['\n', '\r']) && text.lines().skip(1).take(LINES).any(is_row);
     record.cells.iter().zip(names).find_map(|(cell, name)| swallows(cell).then_some(name.as_str()))
+}
+
+/// A sentence about columns that nothing reads, to be set behind others; nothing where there are none.
+#[must_use]
+pub fn says_of_unread(columns: &[String]) -> String {
+    // So many are named.
+    const SHOWN: usize = 10;
+    if columns.is_empty() {
+        return String::new();
+    }
+    let mut named: Vec<String> = columns.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+    match columns.len().saturating_sub(SHOWN) {
+        0 => {}
+        1 => named.push("1 more".to_owned()),
+        more => named.push(format!("{more} more")),
+    }
+    let (column, are) = if columns.len() == 1 { ("column", "was") } else { ("columns", "were") };
+    format!(" The {column} {} {are} not read.", listed(&named))
 }
 
 /// What stands in a column; nothing where there is none.

@@ -16,7 +16,7 @@ use super::store;
 use crate::access::{Actor, may};
 use crate::app::AppState;
 use crate::files::Upload;
-use crate::http::sheet::{Cells, Place, RowFault, Shape, Table, cell, refuse, trial};
+use crate::http::sheet::{Cells, Place, RowFault, Shape, Table, cell, refuse, says_of_unread, trial};
 use crate::http::{Answer, Created, Describe, Done, DryRun, Faults, Notes, Problem, Schemas, Tried, flag, query_pairs};
 use crate::ids::Id;
 use crate::social::gold::AwardFields;
@@ -43,8 +43,11 @@ struct GoldImported {
 }
 
 /// `student,amount,reason` and, if there, `details,transaction_type`.
-static SHAPE: Shape =
-    Shape { needed: &["student", "amount", "reason"], telling: ("amount", |text| text.parse::<i64>().is_ok()) };
+static SHAPE: Shape = Shape {
+    needed: &["student", "amount", "reason"],
+    others: &["details", "transaction_type"],
+    telling: ("amount", |text| text.parse::<i64>().is_ok()),
+};
 
 /// `?allow_repeats=true`: what looks like a repeat is awarded all the same.
 pub(super) struct AllowRepeats(bool);
@@ -113,10 +116,11 @@ pub(super) async fn import_csv(
                         new_balance: made.balance_after,
                     })
                     .collect();
-                let message = match transactions.len() {
+                let mut message = match transactions.len() {
                     1 => "1 award was made.".to_owned(),
                     many => format!("{many} awards were made."),
                 };
+                message.push_str(&says_of_unread(&table.unread));
                 Created::with(&GoldImport { message, created_count: transactions.len(), transactions })
             })
         })

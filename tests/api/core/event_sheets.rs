@@ -4,13 +4,13 @@ use serde_json::{Value, json};
 use swincms::migrate;
 
 use crate::academic::{at, id_of, run};
-use crate::support::{Person, Reply, TestApp, Upload};
+use crate::support::{Reply, Sender, TestApp, Upload};
 
 const EVENTS: &str = "/api/core/events/";
 const IMPORT: &str = "/api/core/events/import-csv/";
 const BATCH: &str = "/api/core/events/batch-create-webhook/";
 
-async fn import(who: &Person, query: &str, file: impl Into<Vec<u8>>) -> Reply {
+async fn import(who: &Sender, query: &str, file: impl Into<Vec<u8>>) -> Reply {
     who.upload(&format!("{IMPORT}{query}"), Upload::of("data", "events.csv", file)).await
 }
 
@@ -394,4 +394,46 @@ async fn each_row_of_a_batch_has_a_shape_of_its_own() {
     let shown = staff.get(&at(EVENTS, &done.body["created_events"][1]["id"])).await;
     assert_eq!(shown.expect(200)["start"], json!("2026-12-21T09:00:00.000000Z"));
     assert_eq!(shown.body["generation_meta"]["csv_meta"]["source"], json!("webhook"));
+}
+
+#[tokio::test]
+async fn columns_that_nothing_reads_are_told_and_refused_by_who_wants_it_strictly() {
+    let app = TestApp::start().await;
+    let (staff, admin) = (app.staff().await, app.admin().await);
+    let strictly = staff.with("Prefer", "handling=strict");
+    let file = "title,start,Descripton,room nr\nA,2026-04-01,x,y\nB,2026-04-02,x,y\n";
+    let refused = import(&strictly, "", file).await;
+    assert_eq!(refused.refusal(), (400, "invalid"));
+    for column in ["descripton", "room nr"] {
+        assert_eq!(refused.errors(column).len(), 1, "{}", refused.body);
+    }
+    assert_eq!(import(&strictly, "?dry_run=true", file).await.refusal(), (400, "invalid"));
+    assert_eq!(titles(&app).await, Vec::<String>::new());
+
+    let asked = import(&staff, "?dry_run=true", file).await;
+    assert_eq!((asked.status.as_u16(), asked.header("X-Ignored-Fields")), (200, Some("descripton, room%20nr")));
+    let done = import(&staff, "", file).await;
+    assert_eq!(done.header("X-Ignored-Fields"), Some("descripton, room%20nr"));
+    assert_eq!(
+        done.expect(200)["message"],
+        json!("2 events were created. The columns `descripton` and `room nr` were not read.")
+    );
+    // What stands without a name is no column, and what the shape has is read.
+    let whole =
+        import(&strictly, "", "title,start,description,end,location,visibility,related_unit_id,\nC,2026-04-03,,,,,,\n")
+            .await;
+    assert_eq!(whole.expect(200)["message"], json!("1 event was created."));
+    let rich = "Event_Title,Event_Date,Start_Time,Location,Target_Audience,Notify_Rule,Channels,Dept_Filter,Content_Remarks,Assets_URL,\
+                description\nD,2026-04-04,9:00,x,all,x,x,x,x,x,lost\n";
+    assert_eq!(import(&staff, "", rich).await.header("X-Ignored-Fields"), Some("description"));
+
+    let events = json!({ "events": [
+        { "title": "E", "start": "2026-04-05", "colour": "red" },
+        { "Event_Title": "F", "Event_Date": "2026-04-06", "colour": "red", "end": "2026-04-07" },
+    ] });
+    let refused = admin.with("Prefer", "handling=strict").post(BATCH, &events).await;
+    assert_eq!((refused.status.as_u16(), refused.errors("events[0].colour").len()), (400, 1), "{}", refused.body);
+    let done = admin.post(BATCH, &events).await;
+    done.expect(201);
+    assert_eq!(done.header("X-Ignored-Fields"), Some("events[0].colour, events[1].end"));
 }

@@ -32,7 +32,9 @@ async fn students_are_named_by_id_address_or_number_and_get_all_that_stands_ther
         ann.email
     );
     let done = import(&staff, "", file.clone()).await;
-    assert_eq!((&done.expect(201)["created_count"], &done.body["message"]), (&json!(4), &json!("4 awards were made.")));
+    let message = json!("4 awards were made. The column `colour` was not read.");
+    assert_eq!((&done.expect(201)["created_count"], &done.body["message"]), (&json!(4), &message));
+    assert_eq!(done.header("X-Ignored-Fields"), Some("colour"));
     let made = done.body["transactions"].as_array().unwrap();
     let of = |place: usize| {
         let one: &Value = &made[place];
