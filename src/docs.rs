@@ -1,4 +1,4 @@
-//! The OpenAPI document and its interactive page, which is in the binary and works offline.
+//! The OpenAPI document and its interactive page, which is in the binary and works offline; and the way there from `/`.
 
 use std::sync::Arc;
 
@@ -6,11 +6,15 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
-use crate::access::Visitor;
+use crate::access::{Public, Visitor};
 use crate::app::AppState;
-use crate::http::{Answer, Answers, Describe, Notes, Page, Problem, Routes, Schemas, path_text, query_pairs};
+use crate::http::{
+    Answer, Answers, Describe, NoContent, Notes, Page, Problem, Routes, Schemas, Shown, path_text, query_pairs,
+};
 
 /// The endpoints of this module.
 pub fn routes() -> Routes {
@@ -19,6 +23,87 @@ pub fn routes() -> Routes {
         .get("/docs/", page, "The interactive page.")
         .get("/docs/{asset}", asset, "A part of the interactive page.")
         .get("/redoc/", elsewhere, "Leads to the interactive page.")
+        .and(Routes::under("").get("/", start, "Where things are; a browser is sent to the interactive page.").get(
+            "/favicon.ico",
+            favicon,
+            "No icon: browsers ask for one by themselves.",
+        ))
+}
+
+/// Where things are.
+#[derive(Serialize, ToSchema)]
+struct Places {
+    /// `SwinCMS`.
+    name: &'static str,
+    /// The interactive page.
+    docs: &'static str,
+    /// The OpenAPI document.
+    schema: &'static str,
+    /// Where one logs in.
+    token: &'static str,
+    /// Whether the server can serve.
+    health: &'static str,
+}
+
+const PLACES: Places = Places {
+    name: "SwinCMS",
+    docs: "/api/docs/",
+    schema: "/api/schema/",
+    token: "/api/token/",
+    health: "/health/ready",
+};
+
+/// What stands at `/`.
+enum Start {
+    Page,
+    Places(Shown<Places>),
+}
+
+impl IntoResponse for Start {
+    fn into_response(self) -> Response {
+        let mut response = match self {
+            Self::Page => (StatusCode::SEE_OTHER, [(header::LOCATION, PLACES.docs)]).into_response(),
+            Self::Places(places) => places.into_response(),
+        };
+        response.headers_mut().append(header::VARY, HeaderValue::from_static("accept"));
+        response
+    }
+}
+
+impl Answers for Start {
+    fn describe(notes: &mut Notes, schemas: &mut Schemas) {
+        Shown::<Places>::describe(notes, schemas);
+        notes.answers(303, "The interactive page, for who asks for `text/html`.", "", None);
+    }
+}
+
+/// Whether a page is wanted, rather than something for programs.
+struct WantsPage(bool);
+
+/// How much this media type is wanted by name, from 0 to 1; none when it is not named.
+fn wanted(accept: &str, media_type: &str) -> Option<f32> {
+    let named = accept.split(',').map(|range| range.split(';').map(str::trim));
+    let mut of_type = named.filter_map(|mut parts| {
+        parts.next().filter(|name| name.eq_ignore_ascii_case(media_type))?;
+        let quality = parts.find_map(|part| part.strip_prefix("q="));
+        Some(quality.map_or(1.0, |quality| quality.parse().unwrap_or(0.0)))
+    });
+    of_type.next()
+}
+
+impl FromRequestParts<AppState> for WantsPage {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Parts, _: &AppState) -> Answer<Self> {
+        let accepts = head.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let accepts = accepts.collect::<Vec<_>>().join(",");
+        let page = wanted(&accepts, "text/html").unwrap_or(0.0);
+        Ok(Self(page > 0.0 && page >= wanted(&accepts, "application/json").unwrap_or(0.0)))
+    }
+}
+
+impl Describe for WantsPage {
+    fn describe(_: &mut Notes, _: &mut Schemas) {}
 }
 
 struct Document(Response);
@@ -106,6 +191,14 @@ async fn page(_: Visitor) -> Answer<Page> {
 
 async fn asset(_: Visitor, Asset(name): Asset) -> Answer<Page> {
     serve(&name)
+}
+
+async fn start(_: Public, WantsPage(page): WantsPage) -> Answer<Start> {
+    if page { Ok(Start::Page) } else { Shown::with(&PLACES).map(Start::Places) }
+}
+
+async fn favicon(_: Public) -> Answer<NoContent> {
+    Ok(NoContent)
 }
 
 async fn elsewhere(_: Visitor) -> Answer<Elsewhere> {

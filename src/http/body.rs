@@ -15,10 +15,11 @@ use serde::de::{DeserializeOwned, DeserializeSeed as _};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::describe::{Describe, Notes, Schemas, add_schema, schema_of};
+use super::describe::{Describe, Notes, Schemas};
 use super::judge::{Judge, Place};
 use super::problem::{Answer, Problem};
 use super::repeat::Repeat;
+use super::schemas::{body_of, change_of};
 use super::{read, unread};
 use crate::app::AppState;
 use crate::ids::Id;
@@ -52,6 +53,13 @@ pub struct Bare {
 pub struct Changes<T> {
     members: Map<String, Value>,
     fields: std::marker::PhantomData<T>,
+}
+
+/// The body of a `PUT` that is laid over defaults like a change; what it needs is what `D` says of itself in the OpenAPI document.
+pub struct Replacement<T, D> {
+    /// Its members.
+    pub members: Changes<T>,
+    described: std::marker::PhantomData<D>,
 }
 
 impl<T> Changes<T> {
@@ -145,6 +153,15 @@ impl<T: 'static> FromRequest<AppState> for Changes<T> {
             return Err(Problem::malformed("The body must be a JSON object."));
         };
         Ok(Self { members, fields: std::marker::PhantomData })
+    }
+}
+
+impl<T: 'static, D: 'static> FromRequest<AppState> for Replacement<T, D> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &AppState) -> Answer<Self> {
+        let members = Changes::from_request(request, app).await?;
+        Ok(Self { members, described: std::marker::PhantomData })
     }
 }
 
@@ -291,7 +308,7 @@ fn json_refusals(notes: &mut Notes) {
 
 impl<T: ToSchema> Describe for Json<T> {
     fn describe(notes: &mut Notes, schemas: &mut Schemas) {
-        let schema = schema_of::<T>(schemas);
+        let schema = body_of::<T>(schemas);
         notes.body("application/json", true, schema);
         json_refusals(notes);
         notes.refuses(409, "A value is taken, or the state does not allow it.");
@@ -300,7 +317,7 @@ impl<T: ToSchema> Describe for Json<T> {
 
 impl<T: ToSchema> Describe for Posted<T> {
     fn describe(notes: &mut Notes, schemas: &mut Schemas) {
-        let schema = schema_of::<T>(schemas);
+        let schema = body_of::<T>(schemas);
         notes.body("application/json", true, schema);
         json_refusals(notes);
         Repeat::describe(notes, schemas);
@@ -309,7 +326,7 @@ impl<T: ToSchema> Describe for Posted<T> {
 
 impl<T: ToSchema> Describe for Optional<T> {
     fn describe(notes: &mut Notes, schemas: &mut Schemas) {
-        let schema = schema_of::<T>(schemas);
+        let schema = body_of::<T>(schemas);
         notes.body("application/json", false, schema);
         json_refusals(notes);
         Repeat::describe(notes, schemas);
@@ -326,16 +343,15 @@ impl Describe for Bare {
 
 impl<T: ToSchema> Describe for Changes<T> {
     fn describe(notes: &mut Notes, schemas: &mut Schemas) {
-        // All members are optional in a change, whatever the whole requires.
-        let whole = schema_of::<T>(schemas);
-        let name = format!("{}Change", T::name());
-        let mut change = schemas.get(T::name().as_ref()).cloned().unwrap_or(whole);
-        if let Some(members) = change.as_object_mut() {
-            members.remove("required");
-        }
-        add_schema(schemas, name.clone(), change);
-        notes.body("application/json", true, json!({ "$ref": format!("#/components/schemas/{name}") }));
+        let schema = change_of::<T>(schemas);
+        notes.body("application/json", true, schema);
         json_refusals(notes);
         notes.refuses(409, "A value is taken, or the state does not allow it.");
+    }
+}
+
+impl<T, D: ToSchema> Describe for Replacement<T, D> {
+    fn describe(notes: &mut Notes, schemas: &mut Schemas) {
+        <Json<D> as Describe>::describe(notes, schemas);
     }
 }

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use utoipa::ToSchema;
+
+pub use super::schemas::{Schemas, schema_of};
 
 /// What is known about one endpoint.
 #[derive(Debug, Default)]
@@ -18,9 +19,6 @@ pub struct Notes {
     access: String,
 }
 
-/// The schemas that the document's operations refer to.
-pub type Schemas = BTreeMap<String, Value>;
-
 /// Implemented by every extractor a handler may take.
 pub trait Describe {
     /// Adds what this part asks for and how it refuses.
@@ -31,44 +29,6 @@ pub trait Describe {
 pub trait Answers {
     /// Adds the status and the body.
     fn describe(notes: &mut Notes, schemas: &mut Schemas);
-}
-
-/// The reference to a type's schema, which is added to `schemas` with all that it refers to.
-pub fn schema_of<T: ToSchema>(schemas: &mut Schemas) -> Value {
-    let mut found = vec![(T::name().into_owned(), T::schema())];
-    T::schemas(&mut found);
-    for (name, schema) in found {
-        add_schema(schemas, name, serde_json::to_value(schema).unwrap_or_default());
-    }
-    json!({ "$ref": format!("#/components/schemas/{}", T::name()) })
-}
-
-/// What a flattened `Option` holds is described as "this or null"; but where it is missing its members are, too.
-fn members_may_be_missing(schema: &mut Value) {
-    let parts = schema.get_mut("allOf").and_then(Value::as_array_mut);
-    for part in parts.into_iter().flatten().filter_map(Value::as_object_mut) {
-        if let Some(Value::Array(mut alternatives)) = part.remove("oneOf") {
-            if let Some(null) = alternatives.iter_mut().find(|schema| **schema == json!({ "type": "null" })) {
-                *null = json!({ "type": "object" });
-            }
-            part.insert("anyOf".to_owned(), Value::Array(alternatives));
-        }
-    }
-}
-
-/// Adds a schema under its name. Of two types with one name the second would silently be described as the first, so
-/// it shows as `Name (another)`, a name that the document's test refuses.
-pub(super) fn add_schema(schemas: &mut Schemas, name: String, mut schema: Value) {
-    members_may_be_missing(&mut schema);
-    match schemas.get(&name) {
-        Some(known) if *known == schema => {}
-        Some(_) => {
-            schemas.insert(format!("{name} (another)"), schema);
-        }
-        None => {
-            schemas.insert(name, schema);
-        }
-    }
 }
 
 impl Notes {

@@ -18,14 +18,16 @@ mod problem;
 mod read;
 mod repeat;
 mod routes;
+mod schemas;
 pub mod sheet;
+mod tags;
 pub mod text;
 mod unread;
 mod verbs;
 
 pub(crate) use answer::etag;
 pub use answer::{Accepted, Created, Done, IfMatch, Kept, NoContent, NowOrLater, Shown, not_modified};
-pub use body::{Bare, Changes, Json, Optional, PathId, Posted, typed, typed_part};
+pub use body::{Bare, Changes, Json, Optional, PathId, Posted, Replacement, typed, typed_part};
 pub(crate) use body::{path_text, too_large};
 pub use csv::{AskedAs, Cell, Csv, Format, OrCsv};
 pub use describe::{Answers, Describe, Notes, Schemas, schema_of};

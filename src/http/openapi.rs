@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::describe::{Notes, Schemas};
 use super::routes::Routes;
+use super::tags;
 
 /// The document of these routes, as version 3.1.
 #[must_use]
@@ -36,23 +37,58 @@ pub fn document(routes: &Routes) -> Value {
         let further = further.filter(|more| !more.is_empty()).map(|more| format!("{}.{more}", route.name));
         let mut candidates = std::iter::once(route.name.clone()).chain(further);
         let id = candidates.find(|id| ids.insert(id.clone())).unwrap_or_else(|| route.name.clone());
-        let tag = route.path.trim_start_matches("/api/").split("/{").next().unwrap_or_default().trim_end_matches('/');
-        paths.entry(&route.path).or_default().insert(method, notes.operation(tag, &id, route.says));
+        paths
+            .entry(&route.path)
+            .or_default()
+            .insert(method, notes.operation(tags::tag_of(&route.path), &id, route.says));
     }
+    let paths = json!(paths);
+    keep_what_is_used(&mut schemas, &paths);
     json!({
         "openapi": "3.1.0",
         "info": {
             "title": "SwinCMS",
             "version": env!("CARGO_PKG_VERSION"),
             "description": "Course management for a university. Conventions: docs/api.md.",
+            "license": { "name": "Proprietary", "identifier": env!("CARGO_PKG_LICENSE") },
         },
         "servers": [{ "url": "/" }],
+        "tags": tags::all(),
+        "x-tagGroups": tags::groups(),
         "paths": paths,
         "components": {
             "schemas": schemas,
             "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" } },
         },
     })
+}
+
+/// Leaves out schemas that nothing refers to, such as those of types of which only a change can be sent.
+fn keep_what_is_used(schemas: &mut Schemas, paths: &Value) {
+    let mut used = BTreeSet::new();
+    let mut next = Vec::new();
+    referred_to(paths, &mut next);
+    while let Some(name) = next.pop() {
+        if used.insert(name.clone())
+            && let Some(schema) = schemas.get(&name)
+        {
+            referred_to(schema, &mut next);
+        }
+    }
+    schemas.retain(|name, _| used.contains(name));
+}
+
+/// Adds the names of the schemas that a part of the document refers to.
+fn referred_to(part: &Value, names: &mut Vec<String>) {
+    match part {
+        Value::Array(items) => items.iter().for_each(|item| referred_to(item, names)),
+        Value::Object(members) => {
+            let target = members.get("$ref").and_then(Value::as_str);
+            names.extend(target.and_then(|target| target.strip_prefix("#/components/schemas/")).map(str::to_owned));
+            members.values().for_each(|member| referred_to(member, names));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// The names in a path's braces.

@@ -1,13 +1,14 @@
 //! The audit log: each write leaves one row, a refusal none, and no row is ever changed.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use axum::http::Method;
 use serde_json::{Value, json};
 use swincms::app::routes;
 use swincms::ids::Id;
 
-use crate::support::{MISSPELT, PASSWORD, Person, Reply, TestApp, Upload};
+use crate::support::{MISSPELT, PASSWORD, PROBE, Person, Probe, Reply, Seen, TestApp, Upload};
 
 /// What n8n shows.
 const N8N_SECRET: &str = "shared with n8n alone";
@@ -259,6 +260,34 @@ fn with(body: &Value, field: &str, value: &Value) -> Value {
 async fn every_write_of_every_resource_leaves_one_row_and_a_refusal_none() {
     // What nothing reads is told by all of them, and refused with nothing done by all of them.
     MISSPELT.scope(true, every_write()).await;
+}
+
+#[tokio::test]
+async fn every_body_needs_what_the_document_requires_and_nothing_else() {
+    let seen = probed(Probe::Incomplete).await;
+    let (operations, requests) = seen.counts();
+    assert!(operations > 80 && requests > 400, "{operations} {requests}");
+    let found = seen.found();
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[tokio::test]
+async fn no_refusal_of_a_body_speaks_the_language_of_the_implementation() {
+    let seen = probed(Probe::WrongTypes).await;
+    let (operations, requests) = seen.counts();
+    assert!(operations > 80 && requests > 3000, "{operations} {requests}");
+    let found = seen.found();
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// All writes, with bodies beside theirs.
+async fn probed(probe: fn(Seen) -> Probe) -> Seen {
+    let probe = Arc::new(probe(Seen::default()));
+    PROBE.scope(Arc::clone(&probe), every_write()).await;
+    match Arc::into_inner(probe) {
+        Some(Probe::Incomplete(seen) | Probe::WrongTypes(seen)) => seen,
+        None => panic!("somebody still asks"),
+    }
 }
 
 async fn every_write() {

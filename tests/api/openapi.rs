@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use swincms::app::routes;
 
-use crate::support::{Sender, TestApp, assert_golden};
+use crate::support::{Sender, TestApp, assert_golden, words_of_the_inside};
 
 const METHODS: [&str; 8] = ["get", "post", "put", "patch", "delete", "head", "options", "trace"];
 
@@ -72,6 +72,146 @@ async fn operation_ids_are_unique_and_so_are_the_names_of_schemas() {
     assert!(odd.is_empty(), "types share a schema name, or have one that the specification does not allow: {odd:?}");
 }
 
+/// Calls `look` for every schema within this one, itself among them, with where it stands.
+fn schemas<'a>(schema: &'a Value, place: &str, look: &mut impl FnMut(&'a Value, &str)) {
+    look(schema, place);
+    let members = schema["properties"].as_object().into_iter().flatten();
+    for (name, member) in members {
+        schemas(member, &format!("{place}.{name}"), look);
+    }
+    for part in ["items", "additionalProperties"] {
+        if schema[part].is_object() {
+            schemas(&schema[part], &format!("{place} {part}"), look);
+        }
+    }
+    for list in ["allOf", "anyOf", "oneOf", "prefixItems"] {
+        for part in schema[list].as_array().into_iter().flatten() {
+            schemas(part, place, look);
+        }
+    }
+}
+
+/// Calls `look` for every schema of the document.
+fn all_schemas<'a>(document: &'a Value, look: &mut impl FnMut(&'a Value, &str)) {
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        schemas(schema, name, look);
+    }
+    for (path, method, operation) in operations(document) {
+        let place = format!("{method} {path}");
+        everywhere(operation, &mut |value| {
+            if value.get("schema").is_some_and(Value::is_object) && value["schema"].get("$ref").is_none() {
+                schemas(&value["schema"], &format!("{place} {}", value["name"].as_str().unwrap_or_default()), look);
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn every_default_and_example_is_what_its_schema_describes() {
+    let document = document().await;
+    let (mut seen, mut faults) = (0, Vec::new());
+    all_schemas(&document, &mut |schema, place| {
+        let examples = schema["examples"].as_array().into_iter().flatten();
+        for value in [schema.get("default"), schema.get("example")].into_iter().flatten().chain(examples) {
+            seen += 1;
+            let mut whole = schema.clone();
+            whole["components"] = document["components"].clone();
+            let validator = jsonschema::options().should_validate_formats(true).build(&whole).unwrap();
+            if let Err(fault) = validator.validate(value) {
+                faults.push(format!("{place}: {fault}"));
+            }
+        }
+    });
+    assert!(seen > 10, "{seen}");
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[tokio::test]
+async fn no_schema_has_a_default_for_clients_would_take_its_member_as_given() {
+    let document = document().await;
+    let mut with = Vec::new();
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        schemas(schema, name, &mut |schema, place| {
+            if schema.get("default").is_some() {
+                with.push(place.to_owned());
+            }
+        });
+    }
+    assert!(with.is_empty(), "{with:?}");
+    let says = &document["components"]["schemas"]["UnitFields"]["properties"]["credit_points"]["description"];
+    assert_eq!(says, "Not negative, one decimal. `12.5` when left out.");
+    let change = &document["components"]["schemas"]["UnitFieldsChange"];
+    assert_eq!(change["properties"]["credit_points"]["description"], "Not negative, one decimal.");
+    assert_eq!(change.get("required"), None);
+}
+
+#[tokio::test]
+async fn every_schema_is_used() {
+    let document = document().await;
+    let mut used = BTreeSet::new();
+    everywhere(&document, &mut |value| {
+        let target = value.get("$ref").and_then(Value::as_str).unwrap_or_default();
+        used.extend(target.strip_prefix("#/components/schemas/"));
+    });
+    let there: BTreeSet<&str> =
+        document["components"]["schemas"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(there, used);
+}
+
+#[tokio::test]
+async fn every_operation_has_a_tag_in_words_and_every_tag_a_group_and_a_sentence() {
+    let document = document().await;
+    let named = |tag: &Value| tag["name"].as_str().unwrap().to_owned();
+    let tags: Vec<String> = document["tags"].as_array().unwrap().iter().map(named).collect();
+    let groups = document["x-tagGroups"].as_array().unwrap().iter();
+    let grouped: Vec<String> = groups
+        .flat_map(|group| group["tags"].as_array().unwrap())
+        .map(|tag| tag.as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(tags, grouped);
+    let of_operations: BTreeSet<String> = operations(&document)
+        .flat_map(|(_, _, operation)| operation["tags"].as_array().unwrap())
+        .map(|tag| tag.as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(tags.iter().cloned().collect::<BTreeSet<_>>(), of_operations);
+    assert_eq!(tags.len(), of_operations.len(), "a tag stands twice");
+    for tag in document["tags"].as_array().unwrap() {
+        let (name, says) = (tag["name"].as_str().unwrap(), tag["description"].as_str().unwrap());
+        assert!(name.chars().all(|c| c.is_ascii_alphabetic() || " -".contains(c)), "{name}");
+        assert!(says.ends_with('.') && says.matches(". ").count() == 0, "{name}: {says}");
+    }
+}
+
+#[tokio::test]
+async fn no_refusal_of_a_parameter_speaks_the_language_of_the_implementation() {
+    let app = TestApp::start().await;
+    let (admin, document) = (app.admin().await, document().await);
+    let (mut asked, mut found) = (0, BTreeSet::new());
+    for (path, method, operation) in operations(&document) {
+        // The stream has no end.
+        if method != "get" || path.ends_with("/stream/") {
+            continue;
+        }
+        let filled: Vec<&str> = path.split('/').map(|part| if part.starts_with('{') { "1" } else { part }).collect();
+        let path = filled.join("/");
+        for parameter in operation["parameters"].as_array().into_iter().flatten().filter(|p| p["in"] == "query") {
+            let name = parameter["name"].as_str().unwrap();
+            for value in
+                ["x", "-1", "1.5", "true", "1e99", "31/02/2026", "2026-01-01T00:00:00Zx", "12,5", "%F0%9F%92%A5"]
+            {
+                asked += 1;
+                let reply = admin.get(&format!("{path}?{name}={value}")).await;
+                assert!(!reply.status.is_server_error(), "{path}?{name}={value} is {}", reply.status);
+                for says in words_of_the_inside(&reply) {
+                    found.insert(format!("{path}?{name}={value} says: {says}"));
+                }
+            }
+        }
+    }
+    assert!(asked > 1000, "{asked}");
+    assert!(found.is_empty(), "{found:#?}");
+}
+
 #[tokio::test]
 async fn every_reference_leads_to_a_schema() {
     let document = document().await;
@@ -128,6 +268,63 @@ async fn yaml_says_the_same_as_json() {
     let read: Value = yaml_serde::from_slice(&yaml.bytes).unwrap();
     assert_eq!(&read, json.expect(200));
     assert_eq!(nobody.get("/api/schema/?format=toml").await.errors("format").len(), 1);
+}
+
+#[tokio::test]
+async fn the_first_page_leads_people_to_the_documentation_and_tells_programs_where_things_are() {
+    let app = TestApp::start().await;
+    let nobody = app.anonymous();
+    let places = json!({
+        "name": "SwinCMS",
+        "docs": "/api/docs/",
+        "schema": "/api/schema/",
+        "token": "/api/token/",
+        "health": "/health/ready",
+    });
+    for accept in ["*/*", "application/json", "application/json, text/html;q=0.9", "text/html;q=0", "text/plain"] {
+        let reply = nobody.with("Accept", accept).get("/").await;
+        assert_eq!((reply.expect(200), reply.header("vary")), (&places, Some("accept")), "{accept}");
+    }
+    assert_eq!(nobody.get("/").await.expect(200), &places);
+    let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";
+    for accept in [browser, "TEXT/HTML", "application/json;q=0.5, text/html; level=1"] {
+        let reply = nobody.with("Accept", accept).get("/").await;
+        assert_eq!((reply.status.as_u16(), reply.header("location")), (303, Some("/api/docs/")), "{accept}");
+    }
+    let head = nobody.with("Accept", browser).head("/").await;
+    assert_eq!((head.status.as_u16(), head.header("location")), (303, Some("/api/docs/")));
+    let head = nobody.head("/").await;
+    assert_eq!(
+        (head.status.as_u16(), head.header("content-type"), head.bytes.len()),
+        (200, Some("application/json"), 0)
+    );
+    for reply in [nobody.get("/favicon.ico").await, nobody.head("/favicon.ico").await] {
+        assert_eq!((reply.status.as_u16(), reply.bytes.len()), (204, 0));
+    }
+    assert_eq!(nobody.post("/", &json!({})).await.refusal(), (405, "method_not_allowed"));
+    // All of them are there.
+    for (_, place) in places.as_object().unwrap().iter().filter(|(name, _)| !["name", "token"].contains(&name.as_str()))
+    {
+        assert_eq!(nobody.get(place.as_str().unwrap()).await.status, 200, "{place}");
+    }
+}
+
+/// What nginx passes on of the paths outside of the API, and what of them operators alone ask for.
+#[test]
+fn nginx_knows_every_path_that_is_not_below_that_of_the_api() {
+    let conf = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/nginx.conf")).unwrap();
+    let locations: Vec<&str> = conf.lines().map(str::trim).filter(|line| line.starts_with("location ")).collect();
+    let table = routes();
+    for route in table.lines().iter().filter(|route| !route.path.starts_with("/api/")) {
+        let path = &route.path;
+        let known = match path.split('/').nth(1).unwrap_or_default() {
+            "" => locations.iter().any(|line| line.starts_with("location = / ")),
+            first => locations
+                .iter()
+                .any(|line| line.contains(&format!("/{first}/")) || line.starts_with(&format!("location = /{first} "))),
+        };
+        assert!(known, "nginx.conf has no location for {path}");
+    }
 }
 
 #[tokio::test]

@@ -36,8 +36,10 @@ pub struct Course {
 #[serde(default)]
 pub struct CourseFields {
     /// Unique without regard to case.
+    #[schema(required)]
     pub code: String,
     /// At most 255 characters.
+    #[schema(required)]
     pub name: String,
     /// At most 20,000 characters.
     pub description: String,

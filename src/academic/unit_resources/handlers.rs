@@ -74,6 +74,7 @@ pub struct UnitResourceFields {
     #[schema(required)]
     pub unit: Option<Id>,
     /// At most 255 characters.
+    #[schema(required)]
     pub title: String,
     /// What it is for.
     pub resource_type: ResourceType,

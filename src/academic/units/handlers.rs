@@ -44,8 +44,10 @@ pub struct Unit {
 #[serde(default)]
 pub struct UnitFields {
     /// Unique without regard to case, at most 32 characters.
+    #[schema(required)]
     pub code: String,
     /// At most 255 characters.
+    #[schema(required)]
     pub name: String,
     /// At most 20,000 characters.
     pub description: String,

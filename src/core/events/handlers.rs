@@ -1,5 +1,6 @@
 //! What an event is on the wire, and who sees what of it.
 
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use sqlx::types::Json;
@@ -127,20 +128,27 @@ impl Default for EventFields {
     }
 }
 
+/// An id, plain or as the `id` of an object.
+struct Named(Id);
+
+impl<'de> Deserialize<'de> for Named {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Sent {
+            Plain(Id),
+            Within { id: Id },
+        }
+        match Sent::deserialize(from) {
+            Ok(Sent::Plain(id) | Sent::Within { id }) => Ok(Self(id)),
+            Err(_) => Err(D::Error::custom("an id (a positive integer) is expected")),
+        }
+    }
+}
+
 /// Reads ids, each plain or as the `id` of an object, so that what was read can be sent back.
 fn ids<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Id>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Named {
-        Plain(Id),
-        Within { id: Id },
-    }
-    let mut ids: Vec<Id> = Vec::<Named>::deserialize(from)?
-        .into_iter()
-        .map(|named| match named {
-            Named::Plain(id) | Named::Within { id } => id,
-        })
-        .collect();
+    let mut ids: Vec<Id> = Vec::<Named>::deserialize(from)?.into_iter().map(|Named(id)| id).collect();
     ids.sort_unstable();
     ids.dedup();
     Ok(ids)

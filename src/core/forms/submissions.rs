@@ -40,8 +40,14 @@ pub struct SubmissionFields {
     /// At most 256 KiB, as the form's schema wants it. Null is a value.
     #[schema(required, value_type = Value)]
     // What people fill in stands where it can be deleted, and not in the audit log too.
-    #[serde(deserialize_with = "present", skip_serializing)]
+    #[serde(deserialize_with = "present", skip_serializing_if = "is_kept_out")]
     pub data: Option<Value>,
+}
+
+/// Always.
+#[expect(clippy::ref_option, reason = "serde hands a field over like this")]
+fn is_kept_out(_: &Option<Value>) -> bool {
+    true
 }
 
 /// A value, also when it is null.

@@ -52,6 +52,16 @@ pub(in crate::core) struct TicketCommentFields {
     pub(super) internal: bool,
 }
 
+/// What a `PUT` of a comment needs, for the OpenAPI document: its ticket stays.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "described, and never made")]
+pub(super) struct TicketCommentReplacement {
+    /// At most 20,000 characters.
+    comment: String,
+    /// Staff write it, but not on tickets that they have submitted themselves.
+    internal: Option<bool>,
+}
+
 impl Resource for TicketComment {
     type Row = CommentRow;
     type Shown = Self;

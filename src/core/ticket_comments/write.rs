@@ -3,13 +3,14 @@
 use axum::extract::State;
 use sqlx::PgConnection;
 
-use super::handlers::{CommentRow, TicketComment, TicketCommentFields};
+use super::handlers::{CommentRow, TicketComment, TicketCommentFields, TicketCommentReplacement};
 use crate::access::{Actor, may};
 use crate::app::AppState;
 use crate::core::tickets::{Ticket, notices};
 use crate::db;
 use crate::http::{
-    self, Answer, Changes, Created, IfMatch, PathId, Posted, Problem, Resource, Shown, Sight, Target, Writable, find,
+    self, Answer, Changes, Created, IfMatch, PathId, Posted, Problem, Replacement, Resource, Shown, Sight, Target,
+    Writable, find,
 };
 
 /// `POST /`
@@ -50,9 +51,9 @@ pub(super) async fn replace(
     State(app): State<AppState>,
     PathId(id): PathId,
     condition: IfMatch,
-    sent: Changes<TicketCommentFields>,
+    sent: Replacement<TicketCommentFields, TicketCommentReplacement>,
 ) -> Answer<Shown<TicketComment>> {
-    let (actor, condition, sent) = (&actor, &condition, &sent);
+    let (actor, condition, sent) = (&actor, &condition, &sent.members);
     db::write(&app.db, |tx, _| {
         Box::pin(async move {
             let row = http::locked::<TicketComment>(tx, actor, id, condition).await?;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, Schema};
+use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, Schema, Type};
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -150,7 +150,8 @@ impl NewTicket {
 impl PartialSchema for NewTicket {
     fn schema() -> RefOr<Schema> {
         let whole = Ref::from_schema_name(TicketFields::name());
-        AllOfBuilder::new().item(whole).item(ObjectBuilder::new().required("title")).into()
+        let title = ObjectBuilder::new().schema_type(Type::String);
+        AllOfBuilder::new().item(whole).item(ObjectBuilder::new().property("title", title).required("title")).into()
     }
 }
 

@@ -13,7 +13,7 @@ use crate::app::AppState;
 use crate::audit;
 use crate::db;
 use crate::http::{
-    self, Answer, Changes, Created, IfMatch, NoContent, PathId, Posted, Problem, Resource, Shown, Writable,
+    self, Answer, Changes, Created, IfMatch, NoContent, PathId, Posted, Problem, Replacement, Resource, Shown, Writable,
 };
 use crate::ids::Id;
 
@@ -43,9 +43,9 @@ pub(super) async fn replace(
     State(app): State<AppState>,
     PathId(id): PathId,
     condition: IfMatch,
-    sent: Changes<TicketFields>,
+    sent: Replacement<TicketFields, NewTicket>,
 ) -> Answer<Shown<Ticket>> {
-    let (actor, condition, sent) = (&actor, &condition, &sent);
+    let (actor, condition, sent) = (&actor, &condition, &sent.members);
     db::write(&app.db, |tx, _| {
         Box::pin(async move {
             let row = http::locked::<Ticket>(tx, actor, id, condition).await?;

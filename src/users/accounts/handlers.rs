@@ -52,7 +52,9 @@ pub(super) struct Me {
 #[derive(Deserialize, ToSchema, Default)]
 #[serde(default)]
 pub(super) struct NewPassword {
+    #[schema(required)]
     current_password: String,
+    #[schema(required)]
     new_password: String,
 }
 

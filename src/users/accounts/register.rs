@@ -1,10 +1,14 @@
 //! Registering: a student registers, an administrator creates anyone.
 
+use std::borrow::Cow;
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::PgConnection;
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+use utoipa::{PartialSchema, ToSchema};
 
 use super::profile::Profile;
 use super::standing::Standing;
@@ -23,7 +27,7 @@ use crate::users::student_profiles::StudentRecord;
 
 /// Who registers. All but the first six fields are an administrator's to set, and ignored from anyone else; of a student also
 /// `student_id`, `course`, `enrollment_date` and `expected_graduation`.
-#[derive(Deserialize, ToSchema)]
+#[derive(Deserialize)]
 pub struct NewUser {
     /// The password, by the policy: at least 8 characters, not common, not all digits, not like a name or address.
     #[serde(default)]
@@ -32,8 +36,44 @@ pub struct NewUser {
     #[serde(default)]
     confirm_password: String,
     #[serde(flatten)]
-    #[schema(value_type = Object)]
     rest: serde_json::Map<String, serde_json::Value>,
+}
+
+/// The same, as the OpenAPI document describes it: what is not the caller's to set is ignored whatever it is.
+#[derive(ToSchema)]
+#[schema(as = NewUser)]
+#[allow(dead_code, reason = "described, and never made")]
+struct Described {
+    /// Unique without regard to case.
+    email: String,
+    /// Unique without regard to case; letters, digits and `@.+-_`.
+    username: String,
+    /// The password, by the policy: at least 8 characters, not common, not all digits, not like a name or address.
+    password: String,
+    /// The same again.
+    confirm_password: String,
+    #[serde(flatten)]
+    standing: Standing,
+    #[serde(flatten)]
+    profile: Profile,
+    #[serde(flatten)]
+    record: StudentRecord,
+}
+
+impl PartialSchema for NewUser {
+    fn schema() -> RefOr<Schema> {
+        Described::schema()
+    }
+}
+
+impl ToSchema for NewUser {
+    fn name() -> Cow<'static, str> {
+        "NewUser".into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        Described::schemas(schemas);
+    }
 }
 
 /// What violated constraints of an account mean.

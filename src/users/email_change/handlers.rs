@@ -18,6 +18,7 @@ use crate::{audit, db};
 #[derive(Deserialize, ToSchema, Default)]
 #[serde(default)]
 pub(super) struct ConfirmedEmail {
+    #[schema(required)]
     token: String,
 }
 

@@ -25,6 +25,7 @@ pub(super) struct Credentials {
     email: String,
     /// The same, for who sends it under this name.
     username: String,
+    #[schema(required)]
     password: String,
 }
 
@@ -41,6 +42,7 @@ pub(super) struct Pair {
 #[derive(Deserialize, ToSchema, Default)]
 #[serde(default)]
 pub(super) struct Refresh {
+    #[schema(required)]
     refresh: String,
 }
 
@@ -48,6 +50,7 @@ pub(super) struct Refresh {
 #[derive(Deserialize, ToSchema, Default)]
 #[serde(default)]
 pub(super) struct Token {
+    #[schema(required)]
     token: String,
 }
 

@@ -17,6 +17,7 @@ use crate::{audit, db};
 #[derive(Deserialize, ToSchema, Default)]
 #[serde(default)]
 pub(super) struct Forgotten {
+    #[schema(required)]
     email: String,
 }
 
@@ -30,7 +31,9 @@ pub(super) struct OnItsWay {
 #[derive(Deserialize, ToSchema, Default)]
 #[serde(default)]
 pub(super) struct Confirmed {
+    #[schema(required)]
     token: String,
+    #[schema(required)]
     new_password: String,
 }
 

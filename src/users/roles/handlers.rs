@@ -25,6 +25,7 @@ pub(super) struct Role {
 #[serde(default)]
 pub(super) struct RoleFields {
     /// Unique without regard to case.
+    #[schema(required)]
     pub(super) name: String,
     pub(super) description: String,
     /// Each `code` or `code:scope`, scope being own, children, `own_units` or all; without a scope it reaches everything.

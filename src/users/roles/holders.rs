@@ -30,8 +30,10 @@ pub(super) struct UserRole {
 #[serde(default)]
 pub(super) struct UserRoleFields {
     #[serde(deserialize_with = "or_null")]
+    #[schema(required)]
     pub(super) user: Option<Id>,
     #[serde(deserialize_with = "or_null")]
+    #[schema(required)]
     pub(super) role: Option<Id>,
     #[serde(deserialize_with = "moment_or_null")]
     pub(super) valid_from: Option<Moment>,

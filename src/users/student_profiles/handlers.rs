@@ -41,6 +41,7 @@ pub(super) struct StudentProfile {
 pub(super) struct StudentProfileFields {
     /// A student; one profile each.
     #[serde(deserialize_with = "or_null")]
+    #[schema(required)]
     pub(super) user: Option<Id>,
     /// Unique; one is made when it is empty.
     pub(super) student_id: String,

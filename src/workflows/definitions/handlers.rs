@@ -59,7 +59,7 @@ pub(crate) struct WorkflowFields {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub(crate) struct Configuration {
-    /// An http or https URL.
+    /// An http or https URL; an active workflow needs the one that is called.
     pub(super) webhook_url: String,
     /// The same for trying out.
     pub(super) webhook_url_test: String,

@@ -1,6 +1,6 @@
 //! Whether an answer is one that the OpenAPI document has. Every answer that a test gets is held against it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use axum::http::{Method, StatusCode};
@@ -50,6 +50,38 @@ fn path_item(path: &str) -> Option<(&String, &'static Value)> {
             && parts.iter().zip(&asked).all(|(part, asked)| part == asked || part.starts_with('{'))
     };
     paths.iter().filter(|(template, _)| fits(template)).min_by_key(|(template, _)| template.matches('{').count())
+}
+
+/// The JSON body that an operation asks for.
+pub(super) struct Asked {
+    pub(super) template: String,
+    /// The schema of each member.
+    pub(super) members: BTreeMap<String, Value>,
+    pub(super) required: BTreeSet<String>,
+}
+
+/// What the document says of the JSON body of this request, if it has one.
+pub(super) fn asked(method: &Method, path: &str) -> Option<Asked> {
+    let (template, item) = path_item(path.split('?').next().unwrap_or_default())?;
+    let body = &item.get(method.as_str().to_ascii_lowercase())?["requestBody"];
+    let schema = body["content"].get("application/json")?.get("schema")?;
+    let mut asked = Asked { template: template.clone(), members: BTreeMap::new(), required: BTreeSet::new() };
+    asked.add(schema);
+    Some(asked)
+}
+
+impl Asked {
+    fn add(&mut self, schema: &Value) {
+        if let Some(target) = schema["$ref"].as_str() {
+            return self.add(DOCUMENT.pointer(target.trim_start_matches('#')).unwrap());
+        }
+        schema["allOf"].as_array().into_iter().flatten().for_each(|part| self.add(part));
+        // Of a part that says more of a member, what it says.
+        let members = schema["properties"].as_object().into_iter().flatten();
+        self.members.extend(members.map(|(name, member)| (name.clone(), member.clone())));
+        let names = schema["required"].as_array().into_iter().flatten();
+        self.required.extend(names.map(|name| name.as_str().unwrap().to_owned()));
+    }
 }
 
 fn validator(response: &Value) -> Option<Arc<Validator>> {

@@ -59,6 +59,7 @@ pub(crate) mod documented;
 pub(crate) mod fixtures;
 mod golden;
 pub(crate) mod people;
+pub(crate) mod probes;
 mod proxy;
 pub(crate) mod receiver;
 
@@ -66,5 +67,6 @@ pub(crate) use app::{NOW, TestApp, TestServer, invariants};
 pub(crate) use cluster::EmptyDatabase;
 pub(crate) use golden::assert_golden;
 pub(crate) use people::{MISSPELT, PASSWORD, Person, Reply, Sender, Upload};
+pub(crate) use probes::{PROBE, Probe, Seen, words_of_the_inside};
 pub(crate) use proxy::Proxy;
 pub(crate) use receiver::{Receiver, Sent};

@@ -1,6 +1,7 @@
 //! People who send requests, and what they get back.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use axum::http::{HeaderMap, Method, StatusCode};
 use chrono::TimeDelta;
@@ -11,6 +12,7 @@ use swincms::ids::Id;
 
 use super::app::{TestApp, TestServer};
 use super::documented::undocumented;
+use super::probes::{self, PROBE};
 
 /// Everybody's password.
 pub(crate) const PASSWORD: &str = "violet-Kettle-58";
@@ -271,6 +273,9 @@ impl Sender {
             request = request.header(name, value.as_slice());
         }
         let request = request.build().unwrap();
+        if let Ok(probe) = PROBE.try_with(Arc::clone) {
+            probes::probe(&probe, self, &request, path).await;
+        }
         match MISSPELT.try_with(|on| on.then(|| misspelt(&request)).flatten()) {
             Ok(Some((strict, lax))) => {
                 let strictly = self.answered(&method, path, strict).await;
@@ -287,7 +292,7 @@ impl Sender {
         }
     }
 
-    async fn answered(&self, method: &Method, path: &str, request: reqwest::Request) -> Reply {
+    pub(super) async fn answered(&self, method: &Method, path: &str, request: reqwest::Request) -> Reply {
         let response = self.client.execute(request).await.unwrap_or_else(|error| panic!("{method} {path}: {error:?}"));
         let (status, headers) = (response.status(), response.headers().clone());
         let bytes = response.bytes().await.unwrap_or_else(|error| panic!("{method} {path}: {error:?}")).to_vec();
