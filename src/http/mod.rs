@@ -40,6 +40,7 @@ pub use origin::{Origin, identify, refuse_foreign_hosts};
 pub use own_task::own_task;
 pub use page::Page;
 pub use problem::{Answer, Faults, Problem, Refusal, render};
+pub(crate) use read::said_in_words;
 pub use repeat::Repeat;
 pub use routes::{Cost, Route, Routes, nothing_here, wrong_method};
 pub(crate) use unread::{left_unread, never as never_read, refuse_if_strict};

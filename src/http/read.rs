@@ -147,6 +147,11 @@ fn in_words(wanted: &str) -> String {
     says.to_owned()
 }
 
+/// What a reader of types says of a value that does not fit, in the words of whoever wrote it.
+pub(crate) fn said_in_words(says: &str) -> String {
+    says.rsplit_once(", expected ").map_or_else(|| sentence(says), |(_, wanted)| in_words(wanted))
+}
+
 /// A reader's own name for what it wants.
 struct Wanted<'a, V>(&'a V);
 
@@ -388,5 +393,23 @@ impl<'de> MapAccess<'de> for Members<'_> {
         let (name, value) = self.next.take().unwrap_or_default();
         let place = Place::Member(self.place, &name);
         seed.deserialize(Reader { value, place, unread: self.unread }).map_err(|misfit| misfit.at(&place))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_told_without_the_names_of_types() {
+        for (says, told) in [
+            ("invalid type: integer `5`, expected a string", "Text is expected."),
+            ("invalid type: string \"x, expected y\", expected i64", "A whole number is expected."),
+            ("invalid type: map, expected a sequence", "A list is expected."),
+            ("invalid type: sequence, expected struct EnrollmentRow", "An object is expected."),
+            ("a date such as 2026-06-20 is expected", "A date such as 2026-06-20 is expected."),
+        ] {
+            assert_eq!(said_in_words(says), told);
+        }
     }
 }

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 pub type Schemas = BTreeMap<String, Value>;
 
 /// The types' own schemas, this one's and those that it refers to.
-fn found<T: ToSchema>() -> Schemas {
+fn found<T: ToSchema>() -> Vec<(String, Value)> {
     let mut found = vec![(T::name().into_owned(), T::schema())];
     T::schemas(&mut found);
     found.into_iter().map(|(name, schema)| (name, serde_json::to_value(schema).unwrap_or_default())).collect()
@@ -47,7 +47,7 @@ pub(super) fn body_of<T: ToSchema>(schemas: &mut Schemas) -> Value {
 
 /// A change of such a type: any of its members, and what is left out stays.
 pub(super) fn change_of<T: ToSchema>(schemas: &mut Schemas) -> Value {
-    let found = found::<T>();
+    let found: Schemas = found::<T>().into_iter().collect();
     let name = add_change(&found, &T::name(), schemas);
     let parts = |name: &str| found.get(name).is_some_and(|schema| schema.get("allOf").is_some());
     for (part, mut schema) in found.clone() {

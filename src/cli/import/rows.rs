@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 
 use super::report::{Faults, Place};
 use crate::decimals::with_point;
+use crate::http::said_in_words;
 use crate::http::sheet::text_of;
 use crate::ids::LOCAL_ZONE;
 
@@ -125,7 +126,7 @@ fn typed<T: DeserializeOwned>(text: &str, ignored: &mut BTreeMap<String, usize>)
             return (path, "A text is expected.".to_owned());
         }
         let says = says.rsplit_once(" at line ").map_or(says.as_str(), |(says, _)| says);
-        (if path == "." { "row".to_owned() } else { path }, format!("{}.", sentence(says)))
+        (if path == "." { "row".to_owned() } else { path }, said_in_words(says))
     })
 }
 
@@ -148,11 +149,6 @@ fn labels(raw: &RawValue, names: &[&str]) -> Vec<String> {
     let Ok(members) = serde_json::from_str::<BTreeMap<String, &RawValue>>(raw.get()) else { return Vec::new() };
     let texts = names.iter().filter_map(|name| serde_json::from_str::<String>(members.get(*name)?.get()).ok());
     texts.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect()
-}
-
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 /// Reads a whole number, also from a numeric text; `""` is none.
