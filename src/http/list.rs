@@ -644,7 +644,6 @@ impl<R: Resource> Describe for Asked<R> {
             let schema = match filter.kind {
                 Kind::Id | Kind::Where => json!({ "type": "integer", "format": "int64", "minimum": 1 }),
                 Kind::Number => json!({ "type": "integer", "format": "int32" }),
-                Kind::Text => json!({ "type": "string" }),
                 Kind::Term(_) => json!({ "type": "string", "description": "A semester such as `2026-S2`" }),
                 Kind::Student => json!({ "type": "string", "description": "Id, student number or mail address" }),
                 Kind::Text | Kind::Capitals => json!({ "type": "string" }),

@@ -106,6 +106,9 @@ const DAYS: &[(&str, &str)] = &[
     ("/api/enrollment/enrollments/{id}/withdraw/", "withdrawn_date"),
     ("/api/users/student-profiles/", "enrollment_date"),
     ("/api/users/student-profiles/", "expected_graduation"),
+    ("/api/users/users/", "date_of_birth"),
+    ("/api/users/users/", "enrollment_date"),
+    ("/api/users/users/", "expected_graduation"),
 ];
 
 /// The members of a schema whose values are of this format.

@@ -186,7 +186,10 @@ impl Writable for Offering {
     async fn allowed(tx: &mut PgConnection, actor: &Actor<Self::Write>, target: Target<'_, Self>) -> Answer<()> {
         match target {
             Target::New(fields) => {
-                units::refuse_foreign(tx, actor, fields.unit).await?;
+                // Who was put in charge of this offering need not convene its unit.
+                if !store::convenes_term(tx, actor.id(), fields).await? {
+                    units::refuse_foreign(tx, actor, fields.unit).await?;
+                }
                 refuse_handing_over(actor, fields.convenor.is_none_or(|convenor| convenor == actor.id()))
             }
             Target::Row(row) => super::refuse_foreign(tx, actor, Some(row.id)).await,

@@ -89,6 +89,25 @@ pub(super) async fn convenes(tx: &mut PgConnection, user: Id, offering: Id) -> s
     .await
 }
 
+/// Whether this user convenes the offering that there is of this unit in this year and semester.
+pub(super) async fn convenes_term(tx: &mut PgConnection, user: Id, offering: &OfferingFields) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select
+                            from offerings
+                           where unit_id = $2
+                             and year = $3
+                             and semester = $4
+                             and convenor_id = $1
+                             and deleted_at is null) as "convenes!""#,
+        user.0,
+        offering.unit as Option<Id>,
+        offering.year,
+        offering.semester as Option<Semester>
+    )
+    .fetch_one(tx)
+    .await
+}
+
 /// Whether anybody has been enrolled in the offering.
 pub(super) async fn has_enrollments(tx: &mut PgConnection, offering: Id) -> sqlx::Result<bool> {
     sqlx::query_scalar!(r#"select exists (select from enrollments where offering_id = $1) as "has!""#, offering.0)

@@ -107,7 +107,7 @@ async fn check_course(
     faults: &mut Faults,
     course: Option<Id>,
     before: Option<Id>,
-) -> sqlx::Result<()> {
+) -> Answer<()> {
     let Some(new) = course.filter(|_| course != before) else { return Ok(()) };
     faults.refers::<Course>(tx, "course", Some(new)).await?;
     faults.unless(!store::is_closed(tx, new).await?, "course", "This course takes no new students.");

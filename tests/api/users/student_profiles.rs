@@ -342,7 +342,8 @@ async fn a_course_that_is_closed_takes_nobody_new_and_lets_who_is_in_it_finish()
     let offering = app.offering_of(unit, 0).await;
     inside.post("/api/enrollment/enrollments/", &json!({ "offering": offering })).await.expect(201);
     let made = json!({
-        "username": "new.student", "email": "new@example.edu", "password": "a long enough Pass 1", "user_type": "student",
+        "username": "new.student", "email": "new@example.edu", "password": "harbour-Quilt-77",
+        "confirm_password": "harbour-Quilt-77", "user_type": "student",
         "first_name": "New", "last_name": "Student", "course": mine["course"],
     });
     let admin = app.admin().await;
