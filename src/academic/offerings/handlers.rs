@@ -212,6 +212,14 @@ impl Writable for Offering {
         if let (Some(start), Some(end)) = (fields.enrollment_start, fields.enrollment_end) {
             faults.unless(start < end, "enrollment_end", "Enrolment must end after it starts.");
         }
+        // An offering that says so already can still be changed.
+        let is_new = before.is_none_or(|(_, before)| {
+            (before.withdraw_until, before.enrollment_start) != (fields.withdraw_until, fields.enrollment_start)
+        });
+        if let (true, Some(start), Some(until)) = (is_new, fields.enrollment_start, fields.withdraw_until) {
+            let says = "The last day to withdraw cannot be before enrolment starts: nobody could ever withdraw.";
+            faults.unless(start <= until, "withdraw_until", says);
+        }
         faults.unless(fields.capacity >= 0, "capacity", "Ensure this value is not negative; 0 means any number.");
         faults.text("notes", &fields.notes, 20_000);
 

@@ -64,6 +64,7 @@ async fn an_offering_must_be_plausible() {
         ("enrollment_end", json!("2026-01-12T00:00:00Z")),
         ("enrollment_end", json!("2026-01-11T00:00:00Z")),
         ("withdraw_until", json!("0")),
+        ("withdraw_until", json!("2026-01-11T23:59:59Z")),
         ("capacity", json!(-1)),
         ("capacity", json!(5_000_000_000_u64)),
         ("capacity", json!(null)),
@@ -80,6 +81,25 @@ async fn an_offering_must_be_plausible() {
     let refused = staff.post(OFFERINGS, &all_wrong).await;
     let wanted = ["unit", "year", "capacity", "semester", "enrollment_end"].map(str::to_owned);
     assert_eq!(faulty(&refused), wanted.into());
+}
+
+#[tokio::test]
+async fn nobody_can_be_kept_from_withdrawing_before_enrolment_starts() {
+    let app = TestApp::start().await;
+    let staff = app.staff().await;
+    let path = at(OFFERINGS, id_of(&staff.post(OFFERINGS, &body(app.unit().await)).await));
+    for change in [
+        json!({ "withdraw_until": "2020-01-01" }),
+        json!({ "withdraw_until": "2026-01-20", "enrollment_start": "2026-02-01" }),
+    ] {
+        assert_eq!(faulty(&staff.patch(&path, &change).await), ["withdraw_until".to_owned()].into(), "{change}");
+    }
+    // Enrolment that starts later than the last day is at fault as well; one that says so already can be changed.
+    staff.patch(&path, &json!({ "withdraw_until": "2026-01-20" })).await.expect(200);
+    let later = staff.patch(&path, &json!({ "enrollment_start": "2026-02-01" })).await;
+    assert_eq!(faulty(&later), ["withdraw_until".to_owned()].into());
+    run(&app.db, "update offerings set withdraw_until = '2020-01-01'").await;
+    staff.patch(&path, &json!({ "capacity": 7 })).await.expect(200);
 }
 
 #[tokio::test]
