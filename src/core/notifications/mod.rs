@@ -12,7 +12,7 @@ mod stream;
 use crate::http::{Routes, list, show};
 
 pub use handlers::Notification;
-pub(crate) use store::{Digest, Notice, keep_digest, tell};
+pub(crate) use store::{Digest, Notice, Told, keep_digest, tell};
 pub use stream::Streams;
 
 const ONE_BY_ONE: &str = "People go through what they were told one by one.";

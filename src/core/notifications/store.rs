@@ -66,13 +66,21 @@ pub(crate) async fn tell(tx: &mut PgConnection, notices: &[Notice]) -> sqlx::Res
     Ok(())
 }
 
-/// A notification that a job keeps up to date, one for each recipient, for as long as there is something to tell.
+/// Notifications that a job keeps up to date, at most one for each recipient, for as long as there is something to tell.
 #[derive(Debug, Clone)]
 pub(crate) struct Digest {
     /// Its name, which nobody sees.
     pub(crate) name: &'static str,
     /// What is the matter.
     pub(crate) verb: &'static str,
+    /// Who is told what, each recipient once.
+    pub(crate) told: Vec<Told>,
+}
+
+/// What a digest tells somebody.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    pub(crate) recipient: Id,
     /// How much there is of it. With none nobody keeps a digest.
     pub(crate) count: i64,
     /// What of, for people: the description after the count.
@@ -84,10 +92,11 @@ pub(crate) struct Digest {
 ///
 /// # Errors
 /// The database's failure.
-pub(crate) async fn keep_digest(tx: &mut PgConnection, digest: &Digest, recipients: &[Id]) -> sqlx::Result<()> {
-    let recipients: Vec<i64> =
-        if digest.count > 0 { recipients.iter().map(|recipient| recipient.0).collect() } else { Vec::new() };
-    let description = format!("{} {}", digest.count, digest.of);
+pub(crate) async fn keep_digest(tx: &mut PgConnection, digest: &Digest) -> sqlx::Result<()> {
+    let told: Vec<&Told> = digest.told.iter().filter(|told| told.count > 0).collect();
+    let recipients: Vec<i64> = told.iter().map(|told| told.recipient.0).collect();
+    let counts: Vec<i64> = told.iter().map(|told| told.count).collect();
+    let descriptions: Vec<String> = told.iter().map(|told| format!("{} {}", told.count, told.of)).collect();
     sqlx::query!(
         "update notifications
             set deleted_at = rule_now(),
@@ -104,30 +113,33 @@ pub(crate) async fn keep_digest(tx: &mut PgConnection, digest: &Digest, recipien
     sqlx::query!(
         r#"update notifications n
               set verb = $3,
-                  description = $4,
-                  unread = n.unread or was.count < $5,
-                  position = case when was.count < $5 then pg_current_xact_id() else n.position end,
+                  description = is_now.description,
+                  unread = n.unread or is_now.was < is_now.count,
+                  position = case when is_now.was < is_now.count then pg_current_xact_id() else n.position end,
                   updated_at = rule_now()
-             from (select id, coalesce(substring(description from '^(\d{1,18}) ')::bigint, 0) as count
-                     from notifications
-                    where digest = $1
-                      and deleted_at is null
-                      and recipient_id = any($2)) was
-            where was.id = n.id
-              and (n.verb, n.description) is distinct from ($3, $4)"#,
+             from (select kept.id,
+                          coalesce(substring(kept.description from '^(\d{1,18}) ')::bigint, 0) as was,
+                          told.description,
+                          told.count
+                     from unnest($2::bigint[], $4::text[], $5::bigint[]) as told (recipient, description, count)
+                     join notifications kept on kept.recipient_id = told.recipient
+                    where kept.digest = $1
+                      and kept.deleted_at is null) is_now
+            where is_now.id = n.id
+              and (n.verb, n.description) is distinct from ($3, is_now.description)"#,
         digest.name,
         &recipients,
         digest.verb,
-        description,
-        digest.count
+        &descriptions,
+        &counts
     )
     .execute(&mut *tx)
     .await?;
     // One that ended begins anew, so that they do not pile up.
     sqlx::query!(
         "with without as (
-            select recipient
-              from unnest($2::bigint[]) recipient
+            select recipient, description
+              from unnest($2::bigint[], $4::text[]) as told (recipient, description)
              where not exists (select
                                  from notifications
                                 where recipient_id = recipient
@@ -135,30 +147,31 @@ pub(crate) async fn keep_digest(tx: &mut PgConnection, digest: &Digest, recipien
                                   and deleted_at is null)
          ),
          revived as (
-            update notifications
+            update notifications n
                set verb = $3,
-                   description = $4,
+                   description = last.description,
                    unread = true,
                    position = pg_current_xact_id(),
                    created_at = rule_now(),
                    updated_at = rule_now(),
                    deleted_at = null
-             where id in (select max(ended.id)
-                            from without
-                            join notifications ended on ended.recipient_id = without.recipient
-                           where ended.digest = $1
-                           group by ended.recipient_id)
-            returning recipient_id
+              from (select max(ended.id) as id, without.description
+                      from without
+                      join notifications ended on ended.recipient_id = without.recipient
+                     where ended.digest = $1
+                     group by ended.recipient_id, without.description) last
+             where n.id = last.id
+            returning n.recipient_id
          )
          insert into notifications (recipient_id, verb, description, digest)
-         select recipient, $3, $4, $1
+         select recipient, $3, description, $1
            from without
           where recipient not in (select recipient_id from revived)
           order by recipient",
         digest.name,
         &recipients,
         digest.verb,
-        description
+        &descriptions
     )
     .execute(tx)
     .await?;

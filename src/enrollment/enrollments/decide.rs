@@ -5,6 +5,7 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::leaving;
 use super::report::{Judged, Report, refuse_many};
 use super::steps::{Approval, Ask, By, Leave, take};
 use crate::access::throttle::{self, Bucket};
@@ -134,6 +135,9 @@ async fn one<P: Need>(
                 outcome.unwrap_or_else(|| Err(Problem::absent()))?;
                 if action == "withdraw" && !actor.scope().is_all() {
                     throttle::charge(tx, Bucket::of_enrolments(actor.id())).await?;
+                }
+                if action == "withdraw" {
+                    leaving::tell_convenor(tx, actor, id).await?;
                 }
                 Done::with(&Outcome { status })
             })

@@ -101,7 +101,12 @@ async fn a_student_withdraws_until_the_last_day_and_staff_after_it() {
     assert_eq!((&shown.body["status"], &shown.body["withdrawn_date"]), (&json!("WITHDRAWN"), &json!("2026-03-02")));
     assert_eq!(taken(app, *offering).await, 0);
     let says = scene.class().await;
-    assert_eq!(told(app).await, json!([[student.id, student.id, "Enrollment withdrawn", says, id]]));
+    let left = format!("{} {} no longer asks for a seat in {says}.", student.first_name, student.last_name);
+    let wanted = json!([
+        [student.id, student.id, "Enrollment withdrawn", says, id],
+        [scene.convenor.id, student.id, "Student withdrew", left, id],
+    ]);
+    assert_eq!(told(app).await, wanted);
     let twice = student.post_bare(&step(*id, "withdraw")).await;
     assert_eq!((twice.refusal(), &twice.body["current_status"]), ((409, "illegal_step"), &json!("WITHDRAWN")));
 
