@@ -83,6 +83,12 @@ impl Bucket {
         Self::new(format!("enrolments:{person}"), 200.0, 30.0)
     }
 
+    /// Notices to a whole class, each of which makes as many rows as sit in it: ten for each person, and one more a minute.
+    #[must_use]
+    pub fn of_class_notices(person: Id) -> Self {
+        Self::new(format!("class_notices:{person}"), 10.0, 60.0)
+    }
+
     /// Questions to the advisor: ten for each person, and one more every six seconds.
     #[must_use]
     pub fn of_advisor(person: Id) -> Self {

@@ -29,6 +29,7 @@ use crate::access::{Permission, Reach, Viewer};
 use crate::http::Routes;
 use crate::users::guardians;
 
+pub(crate) use class_lists::knows_class;
 pub(crate) use enrollments::{Granted, announce, end_seats};
 pub use grades::Boundaries;
 pub use status::Status;

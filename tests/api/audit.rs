@@ -553,6 +553,14 @@ async fn drive_notifications(watch: &mut Watch<'_>, app: &TestApp) {
     watch.refused(ann.post(base, &json!({ "recipient": ann.id, "verb": "Hello" })).await, 400).await;
     watch.refused(ann.patch(&one, &json!({ "unread": false })).await, 404).await;
 
+    let offering = app.offering(0).await;
+    app.enrollment(app.student().await.id, offering, "ENROLLED").await;
+    let to_class = json!({ "offering": offering, "verb": "Room changed" });
+    watch.refused(ann.post(base, &to_class).await, 403).await;
+    staff.post(base, &to_class).await.expect(201);
+    let details = watch.follow((Method::POST, base), Some(staff.id), "notify_class", ("offering", offering)).await;
+    assert_eq!(details, json!({ "told": 1 }), "not what was said");
+
     let unread = |before: bool, after: bool| json!({ "changes": { "unread": { "before": before, "after": after } } });
     staff.patch(&one, &json!({ "unread": false })).await.expect(200);
     let details = watch.follow((Method::PATCH, &path), Some(staff.id), "update", of).await;

@@ -21,7 +21,7 @@ const ONE_BY_ONE: &str = "People go through what they were told one by one.";
 pub(super) fn routes() -> Routes {
     Routes::under("/api/core/notifications")
         .get("/", list::<Notification>, "Lists the caller's notifications.")
-        .post("/", send::send, "Notifies somebody; students and parents write to staff, convenors and administrators.")
+        .post("/", send::send, "Notifies somebody, or all who sit in an offering.")
         .get("/unread-count/", mark::unread_count, "Counts the caller's unread notifications.")
         .post("/mark-all-read/", mark::mark_all_read, "Marks all of the caller's notifications as read.")
         .counts_a_tenth(ONE_BY_ONE)

@@ -212,6 +212,35 @@ pub(super) async fn add(tx: &mut PgConnection, author: Id, recipient: Id, new: &
     .await
 }
 
+/// Tells everybody who sits in the offering and has an active account, but for the author; returns how many.
+pub(super) async fn add_for_class(
+    tx: &mut PgConnection,
+    author: Id,
+    offering: Id,
+    new: &NewNotification,
+) -> sqlx::Result<u64> {
+    let told = sqlx::query!(
+        "insert into notifications (recipient_id, actor_id, verb, description, target_content_type, target_object_id,
+                                    created_by, updated_by)
+         select e.student_id, $1, $3, $4, 'offering', $2, $1, $1
+           from enrollments e
+           join users s on s.id = e.student_id
+          where e.offering_id = $2
+            and e.status = 'ENROLLED'
+            and e.deleted_at is null
+            and s.is_active
+            and s.id <> $1
+          order by e.student_id",
+        author.0,
+        offering.0,
+        new.verb,
+        new.description
+    )
+    .execute(tx)
+    .await?;
+    Ok(told.rows_affected())
+}
+
 pub(super) async fn count_unread(from: impl PgExecutor<'_>, recipient: Id) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
         r#"select count(*) as "count!"

@@ -97,14 +97,22 @@ async fn refuse_others(
     reader: &Actor<may::ReadClassLists>,
     offering: &Offering,
 ) -> Answer<()> {
-    let reach = reader.scope();
-    let may = reach.is_all()
-        || (reach.covers(Reach::OWN_UNITS) && offering.convenor == Some(reader.id()))
-        || (reach.covers(Reach::OWN) && store::instructs(conn, reader.id(), offering.id).await?);
-    if may {
+    if knows_class(conn, reader, offering).await? {
         return Ok(());
     }
     Err(Problem::forbidden("Only who convenes or instructs this offering may see its class list."))
+}
+
+/// Whether the class list is theirs to see.
+pub(crate) async fn knows_class(
+    conn: &mut PgConnection,
+    reader: &Actor<may::ReadClassLists>,
+    offering: &Offering,
+) -> Answer<bool> {
+    let reach = reader.scope();
+    Ok(reach.is_all()
+        || (reach.covers(Reach::OWN_UNITS) && offering.convenor == Some(reader.id()))
+        || (reach.covers(Reach::OWN) && store::instructs(conn, reader.id(), offering.id).await?))
 }
 
 fn file(offering: &Offering, class: Vec<ClassMember>) -> Answer<Csv> {

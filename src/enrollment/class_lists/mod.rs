@@ -5,6 +5,8 @@ mod store;
 
 use crate::http::Routes;
 
+pub(crate) use handlers::knows_class;
+
 /// The endpoints of this resource.
 pub(super) fn routes() -> Routes {
     Routes::under("/api/academic/offerings").get(

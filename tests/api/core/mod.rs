@@ -2,6 +2,7 @@
 
 mod attendance;
 mod calendar;
+mod class_notices;
 mod event_content;
 mod event_imports;
 mod event_sheets;
