@@ -39,19 +39,31 @@ pub struct Trial {
     status: u16,
     /// Why not; empty when it would be done.
     reasons: Vec<Reason>,
+    /// The body of the answer that it would get, where a request does many things at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Object)]
+    answer: Option<Value>,
 }
 
 impl Trial {
     /// It would be answered with this status, for these reasons if it would be refused.
     #[must_use]
     pub fn of(status: StatusCode, reasons: Vec<Reason>) -> Self {
-        Self { ok: status.is_success(), status: status.as_u16(), reasons }
+        Self { ok: status.is_success(), status: status.as_u16(), reasons, answer: None }
+    }
+
+    /// The same with the body of that answer.
+    ///
+    /// # Errors
+    /// 500 when it is no JSON.
+    pub fn answering<T: Serialize>(self, body: &T) -> Answer<Self> {
+        Ok(Self { answer: Some(serde_json::to_value(body).map_err(Problem::internal)?), ..self })
     }
 
     /// It would be answered with 200, and leave out what these reasons are against.
     #[must_use]
     pub fn of_each(reasons: Vec<Reason>) -> Self {
-        Self { ok: reasons.is_empty(), status: StatusCode::OK.as_u16(), reasons }
+        Self { ok: reasons.is_empty(), status: StatusCode::OK.as_u16(), reasons, answer: None }
     }
 }
 

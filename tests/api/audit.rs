@@ -529,6 +529,14 @@ async fn drive_classes(watch: &mut Watch<'_>, app: &TestApp, admin: &Person) {
     admin.post(&format!("{generate}?dry_run=true"), &pattern).await.expect(200);
     assert!(watch.new_entries().await.is_empty(), "to ask is not to do");
 
+    let series = made.body["sessions"][0]["series"].as_str().unwrap().to_owned();
+    let (path, route) = (format!("/api/core/sessions/series/{series}/"), "/api/core/sessions/series/{series}/");
+    let change = json!({ "from": "2026-03-01", "location": "EN202" });
+    watch.refused(student.patch(&path, &change).await, 403).await;
+    admin.patch(&path, &change).await.expect(200);
+    let details = watch.follow((Method::PATCH, route), Some(admin.id), "update", ("class_session", class)).await;
+    assert_eq!(details, json!({ "changes": { "location": { "before": "EN201", "after": "EN202" } } }));
+
     let (path, route) = (format!("/api/core/sessions/{class}/attendance/"), "/api/core/sessions/{id}/attendance/");
     watch.refused(student.post(&path, &json!({ "default": "present" })).await, 403).await;
     for (status, action) in [("absent", "create"), ("present", "update")] {
@@ -538,6 +546,25 @@ async fn drive_classes(watch: &mut Watch<'_>, app: &TestApp, admin: &Person) {
         let details = watch.follow((Method::POST, route), Some(admin.id), action, of).await;
         assert_eq!(details["changes"]["status"]["after"], json!(status));
     }
+    let (cancel, day_off) =
+        ("/api/core/sessions/cancel/", json!({ "date": "2026-03-02", "offerings": [offering], "reason": "Holiday" }));
+    watch.refused(student.post(cancel, &day_off).await, 403).await;
+    admin.post(cancel, &day_off).await.expect(200);
+    let details = watch.follow((Method::POST, cancel), Some(admin.id), "cancel", ("class_session", class)).await;
+    let wanted = json!({
+        "status": { "before": "scheduled", "after": "cancelled" }, "reason": { "before": null, "after": "Holiday" },
+    });
+    assert_eq!(details, json!({ "changes": wanted }));
+
+    let empty = app.offering(0).await;
+    let (path, closing) = (format!("/api/academic/offerings/{empty}/close/"), json!({ "reason": "Nobody asked" }));
+    watch.refused(student.post(&path, &closing).await, 403).await;
+    admin.post(&path, &closing).await.expect(200);
+    let of = ("offering", empty);
+    let details =
+        watch.follow((Method::POST, "/api/academic/offerings/{id}/close/"), Some(admin.id), "close", of).await;
+    assert_eq!(details["changes"]["is_active"], json!({ "before": true, "after": false }));
+    watch.refused(admin.post(&path, &closing).await, 409).await;
 }
 
 /// The writes of notifications.

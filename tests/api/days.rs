@@ -101,6 +101,7 @@ const MOMENTS: &[(&str, &str, bool)] = &[
 /// The members that are days.
 const DAYS: &[(&str, &str)] = &[
     ("/api/core/sessions/", "date"),
+    ("/api/core/sessions/cancel/", "date"),
     ("/api/core/sessions/generate/", "first_date"),
     ("/api/core/sessions/generate/", "last_date"),
     ("/api/enrollment/enrollments/{id}/withdraw/", "withdrawn_date"),

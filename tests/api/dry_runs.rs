@@ -11,8 +11,11 @@ use crate::enrollment::ENROLLMENTS;
 use crate::support::TestApp;
 
 /// What can be tried out. Each has a test of its own that it writes nothing.
-const TRIABLE: [&str; 6] = [
+const TRIABLE: [&str; 9] = [
+    "POST /api/academic/offerings/{id}/close/",
     "POST /api/core/events/import-csv/",
+    "POST /api/core/sessions/cancel/",
+    "PATCH /api/core/sessions/series/{series}/",
     "POST /api/core/sessions/generate/",
     "POST /api/enrollment/enrollments/",
     "POST /api/enrollment/enrollments/bulk-grade/",

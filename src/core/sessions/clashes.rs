@@ -5,9 +5,11 @@
 //! on whichever server process it runs, and can say what it clashes with. Behind it stand the constraints
 //! `class_sessions_share_no_room` and `class_sessions_share_no_instructor`, for whatever else writes.
 
+use std::collections::BTreeSet;
+
 use chrono::{NaiveDate, NaiveTime};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use super::handlers::ClassSessionFields;
@@ -73,16 +75,9 @@ impl<'a> Place<'a> {
         })
     }
 
-    /// Waits until nobody else places a class with the instructor or in the room, and keeps it so until the
-    /// transaction ends.
+    /// As [`hold_all`], for one.
     pub(super) async fn hold(&self, tx: &mut PgConnection) -> sqlx::Result<()> {
-        if let Some(instructor) = self.instructor {
-            store::hold(tx, &format!("the instructor {instructor}")).await?;
-        }
-        if !self.location.trim().is_empty() {
-            store::hold(tx, &format!("the room {}", self.location)).await?;
-        }
-        Ok(())
+        hold_all(tx, &[*self]).await
     }
 
     /// Classes in the way on these days, other than `itself`.
@@ -129,14 +124,33 @@ impl Clash {
     }
 }
 
+/// Waits until nobody else places a class with these instructors or in these rooms, and keeps it so until the
+/// transaction ends. Names are held in their order, so that two requests cannot wait for each other.
+pub(super) async fn hold_all(tx: &mut PgConnection, places: &[Place<'_>]) -> sqlx::Result<()> {
+    let instructors = places.iter().filter_map(|place| place.instructor);
+    let instructors: BTreeSet<String> = instructors.map(|person| format!("the instructor {person}")).collect();
+    let rooms = places.iter().map(|place| place.location).filter(|room| !room.trim().is_empty());
+    let rooms: BTreeSet<String> = rooms.map(|room| format!("the room {room}")).collect();
+    for name in instructors.iter().chain(&rooms) {
+        store::hold(tx, name).await?;
+    }
+    Ok(())
+}
+
 /// 409 with the clashes, if there are any.
 pub(super) fn refuse(place: &Place<'_>, clashes: &[Clash]) -> Answer<()> {
+    refuse_for(&clashes.iter().map(|clash| clash.reason(place)).collect::<Vec<_>>())
+}
+
+/// The same for clashes of several classes.
+pub(super) fn refuse_for(clashes: &[Reason]) -> Answer<()> {
     let Some(first) = clashes.first() else { return Ok(()) };
     let more = match clashes.len() - 1 {
         0 => String::new(),
         others => format!(" Clashes beside this one: {others}."),
     };
-    Err(Problem::conflict(CODE, first.detail(place) + &more).with("clashes", json!(clashes)))
+    let facts: Vec<&Value> = clashes.iter().map(|clash| &clash.facts).collect();
+    Err(Problem::conflict(CODE, first.detail.clone() + &more).with("clashes", json!(facts)))
 }
 
 /// Such as `Mon 2026-03-02 09:00-11:00`.

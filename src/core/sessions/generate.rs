@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use super::clashes::{self, Place};
 use super::handlers::{
-    ClassSession, ClassSessionFields, SessionStatus, SessionType, check_all_but_the_day, check_day, refuse_foreign,
-    time_of_day,
+    ClassSession, ClassSessionFields, SessionStatus, SessionType, check_all_but_the_day, check_day, check_year,
+    refuse_foreign, time_of_day,
 };
 use super::store;
 use crate::access::{Actor, may};
@@ -175,6 +175,8 @@ async fn check<'a>(
             let all = first.iter_days().take_while(|day| *day <= last);
             days = all.filter(|day| day.weekday() == weekday && !pattern.except.contains(day)).collect();
             faults.unless(!days.is_empty(), "weekday", "No day of this pattern remains to have a class on.");
+            let ends = [("first_date", days.first().copied()), ("last_date", days.last().copied())];
+            check_year(conn, &mut faults, fields.offering, &ends).await?;
         }
     }
     faults.check()?;

@@ -1,6 +1,6 @@
 //! What a class is on the wire.
 
-use chrono::{Datelike, NaiveDate, NaiveTime};
+use chrono::{Datelike, Days, NaiveDate, NaiveTime};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder};
@@ -15,6 +15,9 @@ use crate::http::{
     Answer, Audited, Faults, Filter, Kind, Listing, Ordering, Refusal, Resource, Sight, Target, Writable, find,
 };
 use crate::ids::{Id, day_or_null, or_null};
+
+/// How many days before and after its year an offering may have classes.
+const DAYS_BEYOND_THE_YEAR: u64 = 31;
 
 /// What kind of class it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, sqlx::Type, ToSchema)]
@@ -193,6 +196,10 @@ impl Writable for ClassSession {
             faults.add("offering", "A class stays in its offering; delete it and make another.");
         }
         check_all_but_the_day(tx, &mut faults, fields, before.map(|(_, before)| before)).await?;
+        // A class that is on such a day already can still be changed.
+        if before.is_none_or(|(_, before)| before.date != fields.date) {
+            check_year(tx, &mut faults, fields.offering, &[("date", fields.date)]).await?;
+        }
         faults.check()?;
         match (fields.date, Place::of(fields)) {
             (Some(date), Some(place)) if fields.status == SessionStatus::Scheduled => {
@@ -216,7 +223,8 @@ impl Writable for ClassSession {
         let before = find::<Self>(tx, actor, id, Sight::Any).await?;
         store::replace(tx, actor.id(), id, fields).await?;
         let after = find::<Self>(tx, actor, id, Sight::Any).await?;
-        notices::tell_class(tx, actor, &before, &after).await
+        notices::tell_classes(tx, actor, &[(before, after)], "").await?;
+        Ok(())
     }
 }
 
@@ -235,6 +243,30 @@ pub(super) fn check_day(faults: &mut Faults, field: &str, day: Option<NaiveDate>
         None => faults.add(field, "This field is required."),
         Some(day) => faults.unless((1900..=2200).contains(&day.year()), field, "A year from 1900 to 2200 is expected."),
     }
+}
+
+/// A class is in the year of its offering, or so near it that its semester can run over the year's end.
+pub(super) async fn check_year(
+    tx: &mut PgConnection,
+    faults: &mut Faults,
+    offering: Option<Id>,
+    days: &[(&str, Option<NaiveDate>)],
+) -> Answer<()> {
+    let Some(offering) = offering else { return Ok(()) };
+    let Some(year) = store::year_of(tx, offering).await? else { return Ok(()) };
+    let margin = Days::new(DAYS_BEYOND_THE_YEAR);
+    let first = NaiveDate::from_ymd_opt(year, 1, 1).and_then(|day| day.checked_sub_days(margin));
+    let last = NaiveDate::from_ymd_opt(year, 12, 31).and_then(|day| day.checked_add_days(margin));
+    let (Some(first), Some(last)) = (first, last) else { return Ok(()) };
+    for (field, day) in days {
+        let is_near = day.is_none_or(|day| (first..=last).contains(&day));
+        faults.unless(
+            is_near,
+            field,
+            format!("The offering is one of {year}; a day from {first} to {last} is expected."),
+        );
+    }
+    Ok(())
 }
 
 /// What a class and the classes of a pattern have in common.

@@ -69,32 +69,102 @@ pub(super) fn push_visible(sql: &mut QueryBuilder<Postgres>, reader: Option<Id>,
     sql.push(")");
 }
 
-/// The code of an offering's unit.
-pub(super) async fn unit_code(conn: &mut PgConnection, offering: Id) -> sqlx::Result<Option<String>> {
-    sqlx::query_scalar!(
-        "select u.code
-           from offerings o
-           join units u on u.id = o.unit_id
-          where o.id = $1",
-        offering.0
-    )
-    .fetch_optional(conn)
-    .await
+/// The codes of the units of offerings.
+pub(super) async fn unit_codes(conn: &mut PgConnection, offerings: &[Id]) -> sqlx::Result<Vec<(Id, String)>> {
+    let found = sqlx::query!(
+        r#"select o.id as "offering: Id",
+                  u.code
+             from offerings o
+             join units u on u.id = o.unit_id
+            where o.id = any($1)"#,
+        offerings as _
+    );
+    Ok(found.fetch_all(conn).await?.into_iter().map(|found| (found.offering, found.code)).collect())
 }
 
-/// Those who sit in an offering or wait for a decision on their seat.
-pub(super) async fn seated(conn: &mut PgConnection, offering: Id) -> sqlx::Result<Vec<Id>> {
-    sqlx::query_scalar!(
-        r#"select student_id as "student: Id"
+/// Those who sit in offerings or wait for a decision on their seat, and in which of these: student and offering.
+pub(super) async fn seated(conn: &mut PgConnection, offerings: &[Id]) -> sqlx::Result<Vec<(Id, Id)>> {
+    let found = sqlx::query!(
+        r#"select student_id as "student: Id",
+                  offering_id as "offering: Id"
              from enrollments
-            where offering_id = $1
+            where offering_id = any($1)
               and status in ('PENDING', 'ENROLLED')
               and deleted_at is null
-            order by student_id"#,
-        offering.0
+            order by student_id, offering_id"#,
+        offerings as _
+    );
+    Ok(found.fetch_all(conn).await?.into_iter().map(|found| (found.student, found.offering)).collect())
+}
+
+/// The year of an offering.
+pub(super) async fn year_of(conn: &mut PgConnection, offering: Id) -> sqlx::Result<Option<i32>> {
+    sqlx::query_scalar!("select year from offerings where id = $1", offering.0).fetch_optional(conn).await
+}
+
+/// Which classes are locked to be changed together.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Which<'a> {
+    /// Those of a series, cancelled ones too.
+    Series(Uuid),
+    /// Those that take place on a day.
+    On(NaiveDate),
+    /// Those of these offerings that take place on a day.
+    OnIn(NaiveDate, &'a [Id]),
+    /// Those of an offering that have not begun by now, in the zone of this name, and take place.
+    Coming(Id, &'a str),
+}
+
+/// Locks live classes that this reach covers, by their ids.
+pub(super) async fn hold_classes(
+    tx: &mut PgConnection,
+    which: Which<'_>,
+    reader: Option<Id>,
+    reach: Reach,
+) -> sqlx::Result<Vec<ClassSession>> {
+    let mut sql = QueryBuilder::new(SELECT);
+    sql.push(" where s.deleted_at is null");
+    match which {
+        Which::Series(series) => sql.push(" and s.series = ").push_bind(series),
+        Which::On(day) => sql.push(" and s.status = 'scheduled' and s.date = ").push_bind(day),
+        Which::OnIn(day, offerings) => {
+            sql.push(" and s.status = 'scheduled' and s.date = ").push_bind(day);
+            sql.push(" and s.offering_id = any(")
+                .push_bind(offerings.iter().map(|id| id.0).collect::<Vec<_>>())
+                .push(")")
+        }
+        Which::Coming(offering, zone) => {
+            sql.push(" and s.status = 'scheduled' and s.offering_id = ").push_bind(offering);
+            sql.push(" and s.date + s.start_time > rule_now() at time zone ").push_bind(zone.to_owned())
+        }
+    };
+    push_visible(&mut sql, reader, reach);
+    sql.push(" order by s.id for no key update of s");
+    sql.build_query_as().fetch_all(tx).await
+}
+
+/// These classes, by date.
+pub(super) async fn classes(conn: &mut PgConnection, ids: &[Id]) -> sqlx::Result<Vec<ClassSession>> {
+    let mut sql = QueryBuilder::new(SELECT);
+    sql.push(" where s.id = any(").push_bind(ids.iter().map(|id| id.0).collect::<Vec<_>>());
+    sql.push(") order by s.date, s.start_time, s.id");
+    sql.build_query_as().fetch_all(conn).await
+}
+
+/// Cancels classes.
+pub(super) async fn cancel(tx: &mut PgConnection, author: Option<Id>, ids: &[Id]) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update class_sessions
+            set status = 'cancelled',
+                updated_at = rule_now(),
+                updated_by = $2
+          where id = any($1)",
+        ids as _,
+        author as Option<Id>
     )
-    .fetch_all(conn)
-    .await
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
 pub(super) async fn can_instruct(conn: &mut PgConnection, user: Id) -> sqlx::Result<bool> {

@@ -1,5 +1,6 @@
 //! Enrolments: asking for a seat, deciding, giving results, giving the seat back.
 
+mod close;
 mod decide;
 mod enroll;
 mod handlers;
@@ -43,4 +44,9 @@ pub(super) fn routes() -> Routes {
         .refuses(429, TURNED)
         .post("/{id}/approve/", decide::approve, "Approves a pending enrolment.")
         .post("/{id}/reject/", decide::reject, "Refuses a pending enrolment; the student may ask again.")
+        .and(Routes::under("/api/academic/offerings").post(
+            "/{id}/close/",
+            close::close,
+            "Closes an offering: withdraws who sits in it, cancels its classes to come, and tells each person once.",
+        ))
 }

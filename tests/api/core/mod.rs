@@ -10,6 +10,7 @@ mod events;
 mod forms;
 mod library;
 mod lists;
+mod many_classes;
 mod notifications;
 mod pages;
 mod sessions;

@@ -3,6 +3,7 @@
 mod approvals;
 mod bulk;
 mod class_lists;
+mod closing;
 mod dashboard;
 mod decisions;
 mod enroll;
