@@ -27,6 +27,9 @@ use crate::ids::Id;
 /// A JSON body of a `PUT`, or of a `POST` that may come without a token.
 pub struct Json<T>(pub T);
 
+/// A JSON body of a workflow, as [`item_of`] takes it.
+pub struct FromWorkflow<T>(pub T);
+
 /// A JSON body of an authenticated `POST`, with its `Idempotency-Key` if it has one.
 pub struct Posted<T> {
     /// What was sent.
@@ -100,6 +103,27 @@ impl<T: DeserializeOwned + 'static> FromRequest<AppState> for Json<T> {
         let (value, _) = value_of(request).await?;
         typed(value).map(Self)
     }
+}
+
+impl<T: DeserializeOwned + 'static> FromRequest<AppState> for FromWorkflow<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &AppState) -> Answer<Self> {
+        let (value, _) = value_of(request).await?;
+        typed(item_of(&value).clone()).map(Self)
+    }
+}
+
+/// What a workflow means when one of its nodes is wired one step off: the item of a list that has one, and what n8n puts under
+/// `body` or `json` of an item.
+#[must_use]
+pub fn item_of(sent: &Value) -> &Value {
+    let inner = match sent {
+        Value::Array(items) if items.len() == 1 => items.first(),
+        Value::Object(members) => ["body", "json"].iter().find_map(|name| members.get(*name)),
+        _ => None,
+    };
+    inner.filter(|inner| inner.is_object() || inner.is_array()).map_or(sent, item_of)
 }
 
 impl<T: DeserializeOwned + 'static> FromRequest<AppState> for Posted<T> {
@@ -312,6 +336,12 @@ impl<T: ToSchema> Describe for Json<T> {
         notes.body("application/json", true, schema);
         json_refusals(notes);
         notes.refuses(409, "A value is taken, or the state does not allow it.");
+    }
+}
+
+impl<T: ToSchema> Describe for FromWorkflow<T> {
+    fn describe(notes: &mut Notes, schemas: &mut Schemas) {
+        Json::<T>::describe(notes, schemas);
     }
 }
 

@@ -132,12 +132,18 @@ pub(super) async fn targeted_students(
     PathId(id): PathId,
     mut asked: Asked<Student>,
 ) -> Answer<Listed<User>> {
-    const TARGETED: Filter = Filter::new(
+    // The same rule as `store::push_audience`, asked of students and not of events.
+    const REACHED: Filter = Filter::new(
         "event",
         "u.is_active and exists (select
           from events e
          where e.id = {}
+           and e.visibility <> 'staff'
            and (e.target_all_students
+                or (e.visibility = 'public'
+                    and not exists (select from event_target_students t where t.event_id = e.id)
+                    and not exists (select from event_target_offerings t where t.event_id = e.id)
+                    and not exists (select from event_target_intakes t where t.event_id = e.id))
                 or exists (select from event_target_students t where t.event_id = e.id and t.student_id = u.id)
                 or exists (select
                              from enrollments m
@@ -145,10 +151,12 @@ pub(super) async fn targeted_students(
                             where m.student_id = u.id
                               and m.status <> 'WITHDRAWN'
                               and m.deleted_at is null
-                              and (exists (select
-                                             from event_target_offerings t
-                                            where t.event_id = e.id
-                                              and t.offering_id = o.id)
+                              and ((e.visibility = 'unit'
+                                    and (o.id = e.related_offering_id or o.unit_id = e.related_unit_id))
+                                   or exists (select
+                                                from event_target_offerings t
+                                               where t.event_id = e.id
+                                                 and t.offering_id = o.id)
                                    or exists (select
                                                 from event_target_intakes t
                                                where t.event_id = e.id
@@ -156,7 +164,7 @@ pub(super) async fn targeted_students(
         Kind::Where,
     );
     find::<Event>(&mut conn, &actor, id, Sight::Visible).await?;
-    asked.confine(TARGETED, id);
+    asked.confine(REACHED, id);
     asked.page(&mut conn, &actor).await
 }
 

@@ -20,6 +20,9 @@ use crate::ids::{Id, Moment, end_or_null, moment_or_null, or_null};
 /// Whom an event can be for at all.
 pub(super) const VISIBILITIES: &[&str] = &["public", "unit", "staff"];
 
+/// Why an event cannot be published to a unit.
+pub(super) const NO_AUDIENCE: &str = "The event belongs to no unit; choose its audience first.";
+
 /// How far its generated content can be.
 pub(super) const GENERATION_STATUSES: &[&str] = &["idle", "pending", "ready", "failed"];
 
@@ -158,6 +161,17 @@ impl Event {
     /// Who created it.
     pub(super) fn created_by(&self) -> Option<Id> {
         self.audited.created_by
+    }
+
+    /// Whether it is to be shown to a unit, but to none that is named, and to nobody else.
+    pub(super) fn reaches_no_student(&self) -> bool {
+        self.visibility == "unit"
+            && self.related_unit.is_none()
+            && self.related_offering.is_none()
+            && !self.target_all_students
+            && self.target_students.is_empty()
+            && self.target_offerings.is_empty()
+            && self.target_intakes.0.is_empty()
     }
 }
 

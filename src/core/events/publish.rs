@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sqlx::{Postgres, QueryBuilder};
 use utoipa::ToSchema;
 
-use super::handlers::{Event, GENERATION_STATUSES, VISIBILITIES};
+use super::handlers::{Event, GENERATION_STATUSES, NO_AUDIENCE, VISIBILITIES};
 use super::store;
 use crate::access::{Actor, Viewer, may};
 use crate::app::AppState;
@@ -114,6 +114,13 @@ pub(super) async fn bulk_publish(
                 faults.check()?;
                 if held.iter().any(|event| !event.is_own) {
                     return Err(Problem::forbidden("Convenors publish the events of their own units."));
+                }
+                if wanted.visibility == "unit" {
+                    let mut faults = Faults::default();
+                    for event in held.iter().filter(|event| !event.has_audience) {
+                        faults.add("event_ids", format!("Event {}: {NO_AUDIENCE}", event.id));
+                    }
+                    faults.check()?;
                 }
                 let status = wanted.generation_status.as_deref();
                 store::publish(tx, actor.id(), &wanted.event_ids, &wanted.visibility, status).await?;

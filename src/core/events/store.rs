@@ -32,7 +32,13 @@ select e.id,
        e.related_offering_id as related_offering,
        e.generated_content,
        e.generation_status,
-       e.generation_meta,
+       case
+           when jsonb_typeof(e.generation_meta -> 'confirmed_by') = 'number'
+           then e.generation_meta || jsonb_build_object('confirmed_by', (select u.email
+                                                                          from users u
+                                                                         where u.id = (e.generation_meta ->> 'confirmed_by')::bigint))
+           else e.generation_meta
+       end as generation_meta,
        e.last_generated_at,
        e.created_at,
        e.updated_at,
@@ -44,11 +50,11 @@ from events e";
 
 /// Adds ` and …` with the events that concern this person: not those of staff, and of the others those for all
 /// students, for the person, for an offering or intake that they are in, of the unit or offering that they are in, and
-/// public ones that are for nobody in particular. Nobody in particular is `None`.
+/// public ones that are for all students or for nobody in particular, which anyone sees. Nobody in particular is `None`.
 pub(crate) fn push_audience(sql: &mut QueryBuilder<Postgres>, person: Option<Id>, is_student: bool) {
     sql.push(" and e.visibility <> 'staff'");
     let Some(person) = person else {
-        sql.push(" and e.visibility = 'public' and (e.target_all_students or not ").push(HAS_TARGETS).push(")");
+        sql.push(" and ").push(FOR_ANYONE_BEGINS).push(HAS_TARGETS).push("))");
         return;
     };
     // Arrays are computed once: what a person is in is little, whatever there is.
@@ -71,8 +77,11 @@ pub(crate) fn push_audience(sql: &mut QueryBuilder<Postgres>, person: Option<Id>
     offerings(sql, "o.id");
     sql.push(") or e.related_unit_id = any(");
     offerings(sql, "o.unit_id");
-    sql.push("))) or (e.visibility = 'public' and not e.target_all_students and not ").push(HAS_TARGETS).push("))");
+    sql.push("))) or ").push(FOR_ANYONE_BEGINS).push(HAS_TARGETS).push(")))");
 }
+
+/// What anyone may see, up to [`HAS_TARGETS`] and two brackets.
+const FOR_ANYONE_BEGINS: &str = "(e.visibility = 'public' and (e.target_all_students or not ";
 
 /// Whether the event is for somebody in particular.
 const HAS_TARGETS: &str = "(exists (select from event_target_students t where t.event_id = e.id)
@@ -345,6 +354,8 @@ pub(super) struct Held {
     pub(super) id: Id,
     pub(super) visibility: String,
     pub(super) generation_status: String,
+    /// Whether it belongs to a unit or an offering, or is for somebody.
+    pub(super) has_audience: bool,
     /// Whether it is of a unit of the person who was named; also when nobody was.
     pub(super) is_own: bool,
 }
@@ -356,6 +367,12 @@ pub(super) async fn hold(tx: &mut PgConnection, ids: &[Id], convenor: Option<Id>
         r#"select e.id as "id: Id",
                   e.visibility,
                   e.generation_status,
+                  e.target_all_students
+                      or e.related_unit_id is not null
+                      or e.related_offering_id is not null
+                      or exists (select from event_target_students t where t.event_id = e.id)
+                      or exists (select from event_target_offerings t where t.event_id = e.id)
+                      or exists (select from event_target_intakes t where t.event_id = e.id) as "has_audience!",
                   $2::bigint is null
                       or exists (select from units u where u.id = e.related_unit_id and u.convenor_id = $2)
                       or exists (select from offerings o where o.id = e.related_offering_id and o.convenor_id = $2)

@@ -445,7 +445,7 @@ async fn readers_see_content_once_it_is_confirmed_and_never_what_came_after() {
     confirm().await;
     assert_eq!(seen().await, json!({ "a": "One" }));
     let meta = staff.get(&at(EVENTS, id)).await.body["generation_meta"].clone();
-    assert_eq!((&meta["confirmed_by"], &meta["confirmed_at"]), (&json!(staff.id), &json!(NOW)));
+    assert_eq!((&meta["confirmed_by"], &meta["confirmed_at"]), (&json!(staff.email), &json!(NOW)));
 
     // The same content again stays confirmed.
     staff.put(&path(id, "update-content"), &delivery("One")).await.expect(200);

@@ -3,9 +3,11 @@
 mod attendance;
 mod calendar;
 mod class_notices;
+mod event_audience;
 mod event_content;
 mod event_imports;
 mod event_sheets;
+mod event_wishes;
 mod events;
 mod forms;
 mod library;

@@ -10,7 +10,7 @@ use super::{Status, store};
 use crate::access::FromN8n;
 use crate::app::AppState;
 use crate::db;
-use crate::http::{Answer, Done, Faults, Json, PathId};
+use crate::http::{Answer, Done, Faults, FromWorkflow, PathId};
 use crate::ids::{Id, Moment};
 
 /// What a workflow reports of an event's content.
@@ -55,7 +55,7 @@ pub(super) async fn generation_callback(
     n8n: FromN8n,
     State(app): State<AppState>,
     PathId(id): PathId,
-    Json(report): Json<GenerationReport>,
+    FromWorkflow(report): FromWorkflow<GenerationReport>,
 ) -> Answer<Done<ReportTaken>> {
     let Some(sent) = report.generated_content.filter(|sent| !sent.is_null()) else {
         return begun(&n8n, &app, id, report.gcal_event_id, report.generation_timeout_at).await;
@@ -97,7 +97,7 @@ pub(super) async fn gcal_sync(
     n8n: FromN8n,
     State(app): State<AppState>,
     PathId(id): PathId,
-    Json(entry): Json<CalendarEntry>,
+    FromWorkflow(entry): FromWorkflow<CalendarEntry>,
 ) -> Answer<Done<ReportTaken>> {
     begun(&n8n, &app, id, entry.gcal_event_id, entry.generation_timeout_at).await
 }

@@ -10,12 +10,12 @@ use utoipa::ToSchema;
 use super::state::{OF_THE_EVENT, State as Content};
 use super::store::{self, Held};
 use super::texts::{self, Texts, says_something};
-use super::{Editor, Status};
+use super::{Editor, Status, facts};
 use crate::access::{Actor, may};
 use crate::app::AppState;
-use crate::core::events::handlers::{Event, VISIBILITIES, refuse_publishing_for_others};
+use crate::core::events::handlers::{Event, NO_AUDIENCE, VISIBILITIES, refuse_publishing_for_others};
 use crate::db;
-use crate::http::{Answer, Done, Faults, IfMatch, Json, Optional, Problem, locked};
+use crate::http::{Answer, Done, Faults, IfMatch, Json, Optional, Problem, Sight, find, locked};
 use crate::ids::{Id, Moment};
 
 /// Whom to show the content to.
@@ -46,7 +46,7 @@ pub(super) async fn confirm(
     let known = wanted.visibility.as_ref().is_none_or(|visibility| VISIBILITIES.contains(&visibility.as_str()));
     faults.unless(known, "visibility", format!("One of {} is expected.", VISIBILITIES.join(", ")));
     faults.check()?;
-    let (actor, event, visibility) = (&actor, &event, &wanted.visibility);
+    let (actor, event, visibility, zone) = (&actor, &event, &wanted.visibility, app.config.time_zone);
     repeat
         .once(&app, actor.id(), |tx, _| {
             Box::pin(async move {
@@ -67,8 +67,12 @@ pub(super) async fn confirm(
                     after.visibility.clone_from(visibility);
                 }
                 let kept = store::keep(tx, actor, event.id, "confirm_content", &held, after).await?;
+                let event = find::<Event>(tx, actor, event.id, Sight::Visible).await?;
+                if event.reaches_no_student() {
+                    return Err(Problem::new(StatusCode::BAD_REQUEST, "no_audience", NO_AUDIENCE));
+                }
                 Done::with(&ContentConfirmed {
-                    detail: "The content is confirmed.".to_owned(),
+                    detail: confirmed(&kept, &facts::facts(tx, &event, zone).await?.audience),
                     id: event.id,
                     title: event.title.clone(),
                     visibility: kept.visibility,
@@ -77,6 +81,20 @@ pub(super) async fn confirm(
             })
         })
         .await
+}
+
+/// What is said of content that was confirmed, for people. What the built-in writer wrote says whom the event was for then.
+fn confirmed(content: &Content, audience: &str) -> String {
+    let is_built_in = content.meta.get("source").is_some_and(|source| source == "built-in");
+    let texts = content.content.values().filter_map(Value::as_str).filter(|_| is_built_in);
+    let said = texts.flat_map(str::lines).find_map(|line| line.strip_prefix("Who: "));
+    match said.map(str::trim).filter(|said| *said != audience) {
+        Some(said) => format!(
+            "The content is confirmed. It says that the event is for {said}, but the event is for {audience} now: \
+             generate the content again, or edit it."
+        ),
+        None => "The content is confirmed.".to_owned(),
+    }
 }
 
 /// The content as somebody wrote it.
@@ -121,14 +139,14 @@ pub(super) struct ContentNow {
 }
 
 impl ContentNow {
-    pub(super) fn of(id: Id, kept: Content) -> Self {
-        Self {
+    pub(super) async fn of(conn: &mut PgConnection, id: Id, kept: Content) -> sqlx::Result<Self> {
+        Ok(Self {
             id,
             generated_content: kept.content,
-            generation_meta: kept.meta,
+            generation_meta: store::named(conn, kept.meta).await?,
             generation_status: kept.status,
             last_generated_at: kept.last_generated_at,
-        }
+        })
     }
 }
 
@@ -162,7 +180,7 @@ pub(super) async fn update(
             }
             after.status = fields.generation_status.unwrap_or(after.status);
             let kept = store::keep(tx, actor, event.id, "update_content", &held, after).await?;
-            Done::with(&ContentNow::of(event.id, kept))
+            Done::with(&ContentNow::of(tx, event.id, kept).await?)
         })
     })
     .await
@@ -200,7 +218,7 @@ pub(super) async fn patch(
             faults.check()?;
             after.status = status.unwrap_or(after.status);
             let kept = store::keep(tx, actor, event.id, "update_content", &held, after).await?;
-            Done::with(&ContentNow::of(event.id, kept))
+            Done::with(&ContentNow::of(tx, event.id, kept).await?)
         })
     })
     .await

@@ -1,5 +1,6 @@
 //! What is known of an event to whoever writes about it: the built-in writer, or a workflow.
 
+use chrono::Datelike as _;
 use chrono_tz::Tz;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -24,8 +25,12 @@ pub(super) struct Facts {
     pub(super) day: String,
     /// Code and name.
     pub(super) unit: Option<String>,
-    /// Whom it is for, such as `all students`.
+    /// Whom it is for, such as `all students`; empty when that is not known.
     pub(super) audience: String,
+    /// Day and time in Vietnamese.
+    pub(super) when_vi: String,
+    /// Whom it is for in Vietnamese; empty when that is not known.
+    pub(super) audience_vi: String,
 }
 
 /// The event in words.
@@ -38,10 +43,13 @@ pub(super) async fn facts(conn: &mut PgConnection, event: &Event, zone: Tz) -> A
         when: when(event.start, event.end, zone),
         day: day(event.start, zone),
         audience: audience(event, unit.as_deref()),
+        when_vi: when_vi(event.start, event.end, zone),
+        audience_vi: audience_vi(event, unit.as_deref()),
         unit,
     })
 }
 
+/// Whom it is for, in English.
 fn audience(event: &Event, unit: Option<&str>) -> String {
     let to_classes = !event.target_offerings.is_empty() || !event.target_intakes.0.is_empty();
     match (event.visibility.as_str(), unit) {
@@ -50,8 +58,39 @@ fn audience(event: &Event, unit: Option<&str>) -> String {
         (_, Some(unit)) if to_classes || event.visibility == "unit" => format!("students of {unit}"),
         _ if to_classes => "students of the classes concerned".to_owned(),
         _ if !event.target_students.is_empty() => "invited students".to_owned(),
-        ("unit", None) => "students of the unit".to_owned(),
+        // That of no unit reaches nobody.
+        ("unit", None) => String::new(),
         _ => "everyone".to_owned(),
+    }
+}
+
+fn audience_vi(event: &Event, unit: Option<&str>) -> String {
+    let to_classes = !event.target_offerings.is_empty() || !event.target_intakes.0.is_empty();
+    match (event.visibility.as_str(), unit) {
+        ("staff", _) => "cán bộ, giảng viên".to_owned(),
+        _ if event.target_all_students => "toàn thể sinh viên".to_owned(),
+        (_, Some(unit)) if to_classes || event.visibility == "unit" => format!("sinh viên môn {unit}"),
+        _ if to_classes => "sinh viên các lớp liên quan".to_owned(),
+        _ if !event.target_students.is_empty() => "sinh viên được mời".to_owned(),
+        ("unit", None) => String::new(),
+        _ => "mọi người".to_owned(),
+    }
+}
+
+fn day_vi(at: Moment, zone: Tz) -> String {
+    const DAYS: [&str; 7] = ["Thứ Hai", "Thứ Ba", "Thứ Tư", "Thứ Năm", "Thứ Sáu", "Thứ Bảy", "Chủ Nhật"];
+    let local = at.0.with_timezone(&zone);
+    let day = DAYS.get(local.weekday().num_days_from_monday() as usize).copied().unwrap_or_default();
+    format!("{day}, {}", local.format("%d/%m/%Y"))
+}
+
+fn when_vi(start: Moment, end: Option<Moment>, zone: Tz) -> String {
+    let time_vi = |at: Moment| at.0.with_timezone(&zone).format("%-H:%M").to_string();
+    let begins = (day_vi(start, zone), time_vi(start));
+    match end.map(|end| (day_vi(end, zone), time_vi(end))) {
+        Some(ends) if ends.0 != begins.0 => format!("{}, {} đến {}, {}", begins.0, begins.1, ends.0, ends.1),
+        Some(ends) if ends != begins => format!("{}, {}–{}", begins.0, begins.1, ends.1),
+        _ => format!("{}, {}", begins.0, begins.1),
     }
 }
 
@@ -121,5 +160,7 @@ mod tests {
         assert_eq!(when(start, next_day, Tz::UTC), "Tuesday, 10 March 2026, 9:00 am to 2:00 pm");
         let over_midnight = "Tuesday, 10 March 2026, 8:00 pm, to Wednesday, 11 March 2026, 1:00 am";
         assert_eq!(when(start, next_day, zone), over_midnight);
+        assert_eq!(when_vi(start, later, zone), "Thứ Ba, 10/03/2026, 20:00–21:30");
+        assert_eq!(when_vi(start, next_day, zone), "Thứ Ba, 10/03/2026, 20:00 đến Thứ Tư, 11/03/2026, 1:00");
     }
 }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::state::PATIENCE_MINUTES;
 use super::texts::Texts;
-use super::{Editor, Insider, Status, facts, store, writer};
+use super::{Editor, Insider, Status, facts, store, wishes, writer};
 use crate::app::AppState;
 use crate::http::{Accepted, Answer, Answers, Done, Faults, Kept, Notes, Optional, Problem, Schemas, Shown};
 use crate::ids::{Id, Moment};
@@ -28,7 +28,7 @@ pub(super) struct GenerationWish {
 /// What the built-in writer wrote.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Generated {
-    /// `social_post`, `email_newsletter`, `long_article`, `recruitment_ad`.
+    /// `social_post`, `email_newsletter`, `long_article`, `recruitment_ad`, `vietnamese_version`.
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
     generated_content: Texts,
     #[schema(value_type = Object)]
@@ -120,15 +120,16 @@ pub(super) async fn generate_content(
                     );
                     return Ok(Generation::Underway(Accepted::with(&GenerationUnderway { detail })?));
                 }
+                let wishes = wishes::understood("prompt", prompt)?;
                 let facts = facts::facts(tx, event, zone).await?;
                 let mut meta = Map::from_iter([("source".to_owned(), json!("built-in"))]);
                 if !prompt.is_empty() {
                     meta.insert("prompt".to_owned(), json!(prompt));
                 }
-                after.deliver(writer::write(&facts, prompt)?, meta, held.now);
+                after.deliver(writer::write(&facts, &wishes)?, meta, held.now);
                 after.last_generated_at = Some(held.now);
                 let kept = store::keep(tx, actor, event.id, "generate_content", &held, after).await?;
-                let generated = Generated { generated_content: kept.content, generation_meta: kept.meta };
+                let generated = Generated { generated_content: kept.content, generation_meta: store::named(tx, kept.meta).await? };
                 Ok(Generation::Here(Done::with(&generated)?))
             })
         })

@@ -48,7 +48,13 @@ impl Resource for ContentRevision {
 select r.id,
        r.revision,
        r.generated_content,
-       r.generation_meta,
+       case
+           when jsonb_typeof(r.generation_meta -> 'confirmed_by') = 'number'
+           then r.generation_meta || jsonb_build_object('confirmed_by', (select u.email
+                                                                          from users u
+                                                                         where u.id = (r.generation_meta ->> 'confirmed_by')::bigint))
+           else r.generation_meta
+       end as generation_meta,
        r.generation_status,
        r.created_at,
        r.created_by
@@ -113,7 +119,7 @@ pub(super) async fn restore(
                 meta.insert("restored_from".to_owned(), json!(number));
                 after.explain(meta);
                 let kept = store::keep(tx, actor, id, "restore_content", &held, after).await?;
-                Done::with(&ContentNow::of(id, kept))
+                Done::with(&ContentNow::of(tx, id, kept).await?)
             })
         })
         .await

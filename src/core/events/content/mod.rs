@@ -34,6 +34,7 @@ mod state;
 mod store;
 mod suggest;
 mod texts;
+mod wishes;
 mod writer;
 
 use axum::extract::FromRequestParts;

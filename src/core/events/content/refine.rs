@@ -10,7 +10,8 @@ use utoipa::ToSchema;
 use super::facts::Facts;
 use super::generate::LONGEST_PROMPT;
 use super::texts::{self, Texts, says_something};
-use super::{Editor, Status, facts, store, writer};
+use super::wishes::Wishes;
+use super::{Editor, Status, facts, store, wishes, writer};
 use crate::app::AppState;
 use crate::http::{Answer, Answers, Done, Faults, Notes, Posted, Problem, Schemas};
 use crate::workflows::{Question, ask};
@@ -118,8 +119,13 @@ pub(super) async fn refine_content(
                     }
                     Some((content, meta)) => (content.clone(), "workflow", meta.clone()),
                     None => {
-                        let base = to_refine(&after.content, sent, &facts::facts(tx, event, zone).await?)?;
-                        (writer::refine(&base, prompt), "built-in", Map::new())
+                        let wishes = wishes::understood("refinement_prompt", prompt)?;
+                        let facts = facts::facts(tx, event, zone).await?;
+                        let mut base = to_refine(&after.content, sent, &facts)?;
+                        if wishes.is_none() {
+                            base.extend(writer::write(&facts, &wishes)?);
+                        }
+                        (writer::refine(&base, &wishes), "built-in", Map::new())
                     }
                 };
                 let mut meta = more;
@@ -129,7 +135,7 @@ pub(super) async fn refine_content(
                 let kept = store::keep(tx, actor, event.id, "refine_content", &held, after).await?;
                 Done::with(&Refined {
                     generated_content: kept.content,
-                    generation_meta: kept.meta,
+                    generation_meta: store::named(tx, kept.meta).await?,
                     generation_status: kept.status,
                 })
             })
@@ -146,7 +152,7 @@ pub(super) fn to_refine(stored: &Texts, sent: &Texts, facts: &Facts) -> Answer<T
     if says_something(&base) {
         return Ok(base);
     }
-    base.extend(writer::write(facts, "")?);
+    base.extend(writer::write(facts, &Wishes::default())?);
     Ok(base)
 }
 

@@ -18,7 +18,10 @@ pub(super) const TIMED_OUT: &str = "The workflow did not deliver the content in 
 pub(super) const OF_THE_EVENT: &str = "csv_meta";
 
 /// What only confirming sets.
-const CONFIRMATION: [&str; 2] = ["confirmed_at", "confirmed_by"];
+const CONFIRMATION: [&str; 2] = ["confirmed_at", CONFIRMED_BY];
+
+/// The id of who confirmed the content; everybody who is shown it is shown their address.
+pub(super) const CONFIRMED_BY: &str = "confirmed_by";
 
 /// How far an event's content is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
@@ -89,7 +92,7 @@ impl State {
 
     /// Somebody has read the content and answers for it.
     pub(super) fn confirm(&mut self, by: Id, now: Moment) {
-        self.meta.insert("confirmed_by".to_owned(), json!(by));
+        self.meta.insert(CONFIRMED_BY.to_owned(), json!(by));
         self.meta.insert("confirmed_at".to_owned(), json!(now));
     }
 

@@ -1,10 +1,10 @@
 //! Every SQL statement of generated content.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
-use super::state::{State, Status, TIMED_OUT};
+use super::state::{CONFIRMED_BY, State, Status, TIMED_OUT};
 use crate::access::Viewer;
 use crate::audit;
 use crate::core::events::handlers::Event;
@@ -166,6 +166,16 @@ pub(super) async fn revision(
 /// Somebody's address.
 pub(super) async fn email_of(conn: &mut PgConnection, person: Id) -> sqlx::Result<Option<String>> {
     sqlx::query_scalar!("select email from users where id = $1", person.0).fetch_optional(conn).await
+}
+
+/// What is said of the content, with the address of who confirmed it in the place of their id.
+pub(super) async fn named(conn: &mut PgConnection, mut meta: Map<String, Value>) -> sqlx::Result<Map<String, Value>> {
+    if let Some(by) = meta.get_mut(CONFIRMED_BY)
+        && let Some(id) = by.as_i64()
+    {
+        *by = json!(email_of(conn, Id(id)).await?);
+    }
+    Ok(meta)
 }
 
 /// The code and name of the unit that an event is about, by itself or by its offering.

@@ -8,7 +8,8 @@ use utoipa::ToSchema;
 use super::generate::LONGEST_PROMPT;
 use super::refine::to_refine;
 use super::texts::{self, Texts};
-use super::{Editor, facts, store, writer};
+use super::wishes::{Wish, Wishes};
+use super::{Editor, facts, store, wishes, writer};
 use crate::app::AppState;
 use crate::http::{Answer, Done, Faults, Json, Posted};
 
@@ -85,8 +86,9 @@ pub(super) async fn refine_chatbot(
         });
     }
     let one = Texts::from_iter([(field.clone(), json!(current))]);
-    let as_asked = writer::refine(&one, &turn.content);
-    let variants = ["shorter", "friendlier"].map(|wish| writer::refine(&as_asked, wish));
+    let as_asked = writer::refine(&one, &wishes::understood("content", &turn.content)?);
+    let variants = [Wish::Shorter, Wish::Friendly];
+    let variants = variants.map(|wish| writer::refine(&as_asked, &Wishes { changes: vec![wish], ..Wishes::default() }));
     let mut suggestions = vec![text(&as_asked)];
     for variant in &variants {
         let variant = text(variant);
@@ -153,7 +155,7 @@ pub(super) async fn apply_suggestion(
                     message: "The text was taken over; it waits to be confirmed.".to_owned(),
                     field,
                     suggestion: wanted.suggestion.clone(),
-                    ready_to_publish: writer::names().all(is_there),
+                    ready_to_publish: writer::needed().all(is_there),
                     generated_content: kept.content,
                 })
             })

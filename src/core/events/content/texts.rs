@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::http::Faults;
+use crate::http::{Faults, item_of};
 
 /// The most that an event's content may be, in bytes of JSON.
 const LONGEST_CONTENT: usize = 256 * 1024;
@@ -15,7 +15,12 @@ pub(super) type Texts = Map<String, Value>;
 
 /// What was sent as `generated_content`: an object, or JSON text of one. Values that are no text become text.
 pub(super) fn content(sent: &Value) -> Result<Texts, String> {
-    let texts: Texts = object(sent)?.into_iter().map(|(name, value)| (name, Value::String(text_of(value)))).collect();
+    let mut members = object(sent)?;
+    // A model that was shown the whole report writes the whole report.
+    while let Some(inner) = members.get("generated_content").filter(|_| members.len() == 1) {
+        members = object(inner)?;
+    }
+    let texts: Texts = members.into_iter().map(|(name, value)| (name, Value::String(text_of(value)))).collect();
     bounded(texts, LONGEST_CONTENT)
 }
 
@@ -42,10 +47,11 @@ pub(super) fn says_something(content: &Texts) -> bool {
     content.values().any(|text| text.as_str().is_some_and(|text| !text.trim().is_empty()))
 }
 
-/// An object, or the one that a text is JSON of.
+/// An object, or the one that a text is JSON of. Models put JSON into fences, between other words, and real line breaks
+/// into its strings.
 pub(super) fn object(sent: &Value) -> Result<Map<String, Value>, String> {
-    let read = sent.as_str().map_or_else(|| sent.clone(), |text| serde_json::from_str(text).unwrap_or_default());
-    let Value::Object(members) = read else {
+    let read = sent.as_str().map_or_else(|| Some(sent.clone()), json_of);
+    let Some(Value::Object(members)) = read.map(|read| item_of(&read).clone()) else {
         return Err("A JSON object is expected, or JSON text of one.".to_owned());
     };
     // The body was looked at for these, but not what is JSON within its texts.
@@ -53,6 +59,37 @@ pub(super) fn object(sent: &Value) -> Result<Map<String, Value>, String> {
         return Err("Null characters are not allowed.".to_owned());
     }
     Ok(members)
+}
+
+/// The JSON of a text: all of it, or what stands in a fence.
+fn json_of(text: &str) -> Option<Value> {
+    let fenced = || {
+        let (_, rest) = text.split_once("```")?;
+        // The language stands behind the fence.
+        let rest = rest.split_once(['\n', '{', '[']).map(|(language, _)| rest.get(language.len()..))??;
+        Some(rest.rsplit_once("```").map_or(rest, |(inside, _)| inside))
+    };
+    let read = |text: &str| {
+        let text = text.trim();
+        serde_json::from_str(text).or_else(|_| serde_json::from_str(&escaped(text))).ok()
+    };
+    read(text).or_else(|| read(fenced()?))
+}
+
+/// JSON with the line breaks and tabs within its strings as JSON has them.
+fn escaped(json: &str) -> String {
+    let (mut escaped, mut in_string, mut is_escape) = (String::with_capacity(json.len()), false, false);
+    for letter in json.chars() {
+        match letter {
+            '\n' if in_string => escaped.push_str("\\n"),
+            '\r' if in_string => escaped.push_str("\\r"),
+            '\t' if in_string => escaped.push_str("\\t"),
+            _ => escaped.push(letter),
+        }
+        in_string ^= letter == '"' && !is_escape;
+        is_escape = in_string && letter == '\\' && !is_escape;
+    }
+    escaped
 }
 
 fn has_nul(value: &Value) -> bool {
@@ -78,4 +115,39 @@ fn bounded(members: Map<String, Value>, most: usize) -> Result<Map<String, Value
         return Err(format!("Ensure this field has no more than {} KiB as JSON.", most / 1024));
     }
     Ok(members)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn content_is_read_as_models_and_workflows_give_it() {
+        let expected = json!({ "social_post": "Chào\n\"bạn\" \\ {a}" });
+        let text = expected.to_string();
+        let broken = "{\"social_post\": \"Chào\n\\\"bạn\\\" \\\\ {a}\"}";
+        for sent in [
+            expected.clone(),
+            json!(text),
+            json!(format!("```json\n{text}\n```")),
+            json!(format!("```\n{text}\n```\n")),
+            json!(format!("```{text}```")),
+            json!(format!("Here you are:\n\n```JSON\r\n{text}\r\n```\nDo you like it?")),
+            json!(broken),
+            json!(format!("```json\n{broken}\n```")),
+            json!([{ "generated_content": expected }]),
+            json!({ "generated_content": format!("```json\n{broken}\n```") }),
+            json!(format!("[{{\"generated_content\": {text}}}]")),
+            json!({ "body": { "generated_content": expected } }),
+        ] {
+            assert_eq!(content(&sent).map(Value::Object), Ok(expected.clone()), "{sent}");
+        }
+        for sent in
+            [json!("``` no JSON ```"), json!("```"), json!("[]"), json!("{\"a\": \"b"), json!([{}, {}]), json!(7)]
+        {
+            assert!(content(&sent).is_err(), "{sent}");
+        }
+    }
 }

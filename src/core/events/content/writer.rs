@@ -1,5 +1,5 @@
-//! The built-in writer: texts about an event from the templates in `templates/`, and rewriting by a few wishes that it
-//! understands. The same facts and prompt always make the same texts.
+//! The built-in writer: texts about an event from the templates in `templates/`, and rewriting by the wishes that it
+//! understands. The same facts and wishes always make the same texts.
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
@@ -8,15 +8,20 @@ use serde_json::Value;
 
 use super::facts::Facts;
 use super::texts::Texts;
+use super::wishes::{Wish, Wishes};
 use crate::http::{Answer, Problem};
 
 /// The texts, by the name of their template.
-const TEMPLATES: [(&str, &str); 4] = [
+const TEMPLATES: [(&str, &str); 5] = [
     ("social_post", include_str!("templates/social_post.txt")),
     ("email_newsletter", include_str!("templates/email_newsletter.txt")),
     ("long_article", include_str!("templates/long_article.txt")),
     ("recruitment_ad", include_str!("templates/recruitment_ad.txt")),
+    (VIETNAMESE, include_str!("templates/vietnamese_version.txt")),
 ];
+
+/// The short text for those who rather read Vietnamese.
+const VIETNAMESE: &str = "vietnamese_version";
 
 /// The most of a description that a short text begins with, in characters.
 const LONGEST_LEAD: usize = 280;
@@ -34,8 +39,13 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     TEMPLATES.iter().map(|(name, _)| *name)
 }
 
-/// Writes all texts about an event, with the wishes of a prompt that may be blank.
-pub(super) fn write(facts: &Facts, prompt: &str) -> Answer<Texts> {
+/// Those of them that an event needs.
+pub(super) fn needed() -> impl Iterator<Item = &'static str> {
+    names().filter(|name| *name != VIETNAMESE)
+}
+
+/// Writes all texts about an event, and makes them as wished.
+pub(super) fn write(facts: &Facts, wishes: &Wishes) -> Answer<Texts> {
     let mut templates = Environment::new();
     templates.set_auto_escape_callback(|_| AutoEscape::None);
     templates
@@ -46,7 +56,7 @@ pub(super) fn write(facts: &Facts, prompt: &str) -> Answer<Texts> {
         let text = templates.render_str(template, known).map_err(Problem::internal)?;
         content.insert(name.to_owned(), Value::String(tidy(&text)));
     }
-    Ok(if prompt.trim().is_empty() { content } else { refine(&content, prompt) })
+    Ok(if wishes.is_none() { content } else { refine(&content, wishes) })
 }
 
 /// The first paragraph, cut at a sentence or else at a word.
@@ -68,115 +78,27 @@ fn tidy(text: &str) -> String {
     lines.join("\n").trim().to_owned()
 }
 
-/// What a prompt can ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wish {
-    Shorter,
-    Longer,
-    Formal,
-    Friendly,
-    Emoji,
-    NoEmoji,
-    CallToAction,
-}
-
-/// How wishes are spelt. What has been recognised is not looked at again, so that `less formal` is not `formal`.
-const SPELT: [(&str, Wish); 29] = [
-    ("no emoji", Wish::NoEmoji),
-    ("no emojis", Wish::NoEmoji),
-    ("without emoji", Wish::NoEmoji),
-    ("without emojis", Wish::NoEmoji),
-    ("remove emojis", Wish::NoEmoji),
-    ("remove the emojis", Wish::NoEmoji),
-    ("emoji", Wish::Emoji),
-    ("emojis", Wish::Emoji),
-    ("less formal", Wish::Friendly),
-    ("informal", Wish::Friendly),
-    ("friendly", Wish::Friendly),
-    ("friendlier", Wish::Friendly),
-    ("casual", Wish::Friendly),
-    ("warmer", Wish::Friendly),
-    ("formal", Wish::Formal),
-    ("professional", Wish::Formal),
-    ("shorter", Wish::Shorter),
-    ("shorten", Wish::Shorter),
-    ("short", Wish::Shorter),
-    ("brief", Wish::Shorter),
-    ("concise", Wish::Shorter),
-    ("longer", Wish::Longer),
-    ("expand", Wish::Longer),
-    ("more detail", Wish::Longer),
-    ("more details", Wish::Longer),
-    ("more detailed", Wish::Longer),
-    ("elaborate", Wish::Longer),
-    ("call to action", Wish::CallToAction),
-    ("cta", Wish::CallToAction),
-];
-
-/// Rewrites every text as the prompt asks. A prompt without a wish that is understood becomes a sentence at the end.
-pub(super) fn refine(content: &Texts, prompt: &str) -> Texts {
-    let wishes = wishes(prompt);
-    let rewritten = |text: &str| {
-        if wishes.is_empty() {
-            return with_paragraph(text, &sentence_of(prompt));
-        }
-        wishes.iter().fold(text.to_owned(), |text, wish| match wish {
+/// Rewrites every text as asked. The one in Vietnamese stays as it is but for emojis: what is added is English.
+pub(super) fn refine(content: &Texts, wishes: &Wishes) -> Texts {
+    let rewritten = |name: &str, text: &str| {
+        let is_english = name != VIETNAMESE;
+        let changed = wishes.changes.iter().fold(text.to_owned(), |text, wish| match wish {
+            Wish::Emoji if text.contains(EMOJI) => text,
+            Wish::Emoji => format!("{text} {EMOJI}"),
+            Wish::NoEmoji => without_emoji(&text),
+            _ if !is_english => text,
             Wish::Shorter => shorter(&text),
             Wish::Longer => with_paragraph(&text, MORE),
             Wish::Formal => formal(&text),
             Wish::Friendly => with_paragraph(&greeted(&text), FAREWELL),
-            Wish::Emoji if text.contains(EMOJI) => text,
-            Wish::Emoji => format!("{text} {EMOJI}"),
-            Wish::NoEmoji => without_emoji(&text),
             Wish::CallToAction => with_paragraph(&text, CALL),
-        })
+        });
+        let said = wishes.mentions.iter().filter(|_| is_english);
+        said.fold(changed, |text, sentence| with_paragraph(&text, sentence))
     };
-    let texts = content.iter().map(|(name, text)| (name.clone(), rewritten(text.as_str().unwrap_or_default()).into()));
+    let texts =
+        content.iter().map(|(name, text)| (name.clone(), rewritten(name, text.as_str().unwrap_or_default()).into()));
     texts.collect()
-}
-
-fn wishes(prompt: &str) -> Vec<Wish> {
-    let words: String = prompt.to_lowercase().chars().map(|c| if c.is_alphanumeric() { c } else { ' ' }).collect();
-    let mut asked = format!(" {} ", words.split_whitespace().collect::<Vec<_>>().join(" "));
-    let mut wishes = Vec::new();
-    for (spelt, wish) in SPELT {
-        let spelt = format!(" {spelt} ");
-        if asked.contains(&spelt) {
-            asked = asked.replace(&spelt, " ");
-            if !wishes.contains(&wish) {
-                wishes.push(wish);
-            }
-        }
-    }
-    wishes
-}
-
-/// `Mention that parking is free` as `Parking is free.`
-fn sentence_of(prompt: &str) -> String {
-    const ORDERS: [&str; 10] = [
-        "please ",
-        "mention that ",
-        "mention ",
-        "add that ",
-        "add ",
-        "say that ",
-        "say ",
-        "include that ",
-        "include ",
-        "note that ",
-    ];
-    let mut rest = prompt.trim();
-    for order in ORDERS {
-        let begins = rest.get(..order.len()).is_some_and(|start| start.eq_ignore_ascii_case(order));
-        rest = if begins { rest.get(order.len()..).unwrap_or(rest).trim_start() } else { rest };
-    }
-    let mut letters = rest.chars();
-    let mut sentence: String =
-        letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default();
-    if !sentence.ends_with(['.', '!', '?', '…']) {
-        sentence.push('.');
-    }
-    sentence
 }
 
 /// With one more paragraph, unless the text has it already.
@@ -268,7 +190,13 @@ mod tests {
             day: "Tuesday, 10 March 2026".to_owned(),
             unit: Some("SWE30003 Architectures".to_owned()),
             audience: "all students".to_owned(),
+            when_vi: "Thứ Ba, 10/03/2026, 9:00".to_owned(),
+            audience_vi: "toàn thể sinh viên".to_owned(),
         }
+    }
+
+    fn wishes(prompt: &str) -> Wishes {
+        super::super::wishes::understood("prompt", prompt).unwrap()
     }
 
     fn text<'a>(content: &'a Texts, name: &str) -> &'a str {
@@ -277,9 +205,9 @@ mod tests {
 
     #[test]
     fn all_texts_say_what_when_and_where_and_nothing_is_escaped_or_run() {
-        let content = write(&facts(), "").unwrap();
-        assert_eq!(content.len(), 4);
-        for name in names() {
+        let content = write(&facts(), &Wishes::default()).unwrap();
+        assert_eq!(content.len(), 5);
+        for name in needed() {
             let text = text(&content, name);
             for said in
                 ["Robots & <People>", "Robots are here. Come and see {{ them }}!", "EN101", "10 March 2026, 9:00 am"]
@@ -292,14 +220,27 @@ mod tests {
                     When: Tuesday, 10 March 2026, 9:00 am\nWhere: EN101\nUnit: SWE30003 Architectures\nWho: all students\n\n\
                     Join us, and tell others who may like to come.";
         assert_eq!(text(&content, "social_post"), said);
+        let said = "Thông báo sự kiện: Robots & <People>\n\nThời gian: Thứ Ba, 10/03/2026, 9:00\nĐịa điểm: EN101\n\
+                    Môn học: SWE30003 Architectures\nDành cho: toàn thể sinh viên\n\nRất mong được gặp các bạn tại sự kiện.";
+        assert_eq!(text(&content, VIETNAMESE), said);
     }
 
     #[test]
     fn what_is_not_known_leaves_no_gap() {
-        let bare = Facts { description: String::new(), location: String::new(), unit: None, ..facts() };
-        for (name, text) in write(&bare, "").unwrap() {
+        let nobody = (String::new(), String::new());
+        let bare = Facts {
+            description: String::new(),
+            location: String::new(),
+            unit: None,
+            audience: nobody.0,
+            audience_vi: nobody.1,
+            ..facts()
+        };
+        for (name, text) in write(&bare, &Wishes::default()).unwrap() {
             let text = text.as_str().unwrap();
-            for gap in ["\n\n\n", "Where", "()", " ,", " .", "none", "undefined"] {
+            for gap in
+                ["\n\n\n", "Where", "Who:", "Open to", "Địa điểm", "Dành cho", "()", " ,", " .", "none", "undefined"]
+            {
                 assert!(!text.contains(gap), "{name} has {gap:?}:\n{text}");
             }
         }
@@ -315,46 +256,39 @@ mod tests {
     }
 
     #[test]
-    fn wishes_are_understood_also_several_and_negated() {
-        assert_eq!(wishes("Make it SHORTER, please"), [Wish::Shorter]);
-        assert_eq!(wishes("less formal"), [Wish::Friendly]);
-        assert_eq!(wishes("Informal, with emojis!"), [Wish::Emoji, Wish::Friendly]);
-        assert_eq!(wishes("no emoji"), [Wish::NoEmoji]);
-        assert_eq!(wishes("mention the shortage of information"), []);
-    }
-
-    #[test]
     fn each_wish_changes_the_texts_once() {
-        let content = write(&facts(), "").unwrap();
+        let content = write(&facts(), &Wishes::default()).unwrap();
         for prompt in
             ["shorter", "longer", "formal", "friendlier", "add emojis", "call to action", "Mention that tea is free"]
         {
-            let refined = refine(&content, prompt);
+            let refined = refine(&content, &wishes(prompt));
             assert!(refined.keys().eq(content.keys()));
             assert_ne!(refined, content, "{prompt}");
             if prompt != "shorter" {
-                assert_eq!(refine(&refined, prompt), refined, "{prompt}");
+                assert_eq!(refine(&refined, &wishes(prompt)), refined, "{prompt}");
             }
-            assert_eq!(refine(&content, prompt), refined, "{prompt}");
+            assert_eq!(refine(&content, &wishes(prompt)), refined, "{prompt}");
         }
-        let short = refine(&content, "shorter");
-        for (name, whole) in &content {
+        let short = refine(&content, &wishes("shorter"));
+        for (name, whole) in content.iter().filter(|(name, _)| *name != VIETNAMESE) {
             let (whole, short) = (whole.as_str().unwrap(), text(&short, name));
             assert!(short.len() < whole.len() && short.contains("When: Tuesday, 10 March 2026, 9:00 am"), "{short}");
         }
-        assert!(text(&refine(&content, "Mention that tea is free"), "social_post").ends_with("\n\nTea is free."));
-        let formal = refine(&refine(&content, "emoji"), "more formal");
+        assert!(
+            text(&refine(&content, &wishes("Mention that tea is free")), "social_post").ends_with("\n\nTea is free.")
+        );
+        let formal = refine(&refine(&content, &wishes("emoji")), &wishes("more formal"));
         assert!(!text(&formal, "social_post").contains(['!', '🎉']));
-        let friendly = refine(&content, "friendly");
+        let friendly = refine(&content, &wishes("friendly"));
         assert!(text(&friendly, "email_newsletter").starts_with("Subject: "));
     }
 
     #[test]
-    fn any_prompt_and_any_text_are_worked_with() {
+    fn any_wish_and_any_text_are_worked_with() {
         let odd = Texts::from_iter([("a".to_owned(), "".into()), ("b".to_owned(), "ä! Ö? \n: \n".into())]);
-        for prompt in ["shorter", "formal", "friendly", "no emojis", "ß", "please", "…", "ö".repeat(3000).as_str()]
-        {
-            assert_eq!(refine(&odd, prompt).len(), 2);
+        let long = format!("Mention {}", "ö".repeat(3000));
+        for prompt in ["shorter", "formal", "friendly", "no emojis", "mention ß", "add …!x", long.as_str()] {
+            assert_eq!(refine(&odd, &wishes(prompt)).len(), 2);
         }
     }
 }
