@@ -10,14 +10,15 @@ use crate::http::{Filter, Kind, Listing, Ordering, Resource};
 use crate::ids::{Id, Moment};
 
 /// Something that its recipient is told.
-#[derive(Debug, FromRow, Serialize, ToSchema)]
+#[derive(Debug, Clone, FromRow, Serialize, ToSchema)]
 pub struct Notification {
     pub(super) id: Id,
     recipient: Id,
     /// Who did it; null when the server itself speaks.
     actor: Option<Id>,
-    /// What happened, such as `Enrollment enrolled`.
+    /// What happened, such as `Enrolment confirmed`.
     pub(super) verb: String,
+    /// The particulars; of what a person has sent, with who that was behind them.
     pub(super) description: String,
     /// What kind of thing it is about, such as `enrollment`; empty when it is about none.
     target_content_type: String,
@@ -25,12 +26,25 @@ pub struct Notification {
     pub(super) unread: bool,
     created_at: Moment,
     updated_at: Moment,
+    /// Name and address of the person who has sent it; none when the server itself speaks.
+    #[serde(skip)]
+    #[schema(ignore)]
+    sender: Option<String>,
 }
 
 impl Notification {
     /// Its id.
     pub(super) fn id(&self) -> Id {
         self.id
+    }
+
+    /// As its recipient is shown it: pages have no place for the actor.
+    pub(super) fn for_recipient(mut self) -> Self {
+        if let Some(sender) = self.sender.take() {
+            let space = if self.description.is_empty() { "" } else { " " };
+            self.description = format!("{}{space}— {sender}", self.description);
+        }
+        self
     }
 }
 
@@ -67,6 +81,6 @@ impl Resource for Notification {
     }
 
     fn shown(row: Self, _: &Viewer) -> Self {
-        row
+        row.for_recipient()
     }
 }

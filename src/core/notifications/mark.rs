@@ -135,7 +135,7 @@ async fn locked(
 ) -> Answer<Notification> {
     store::lock(tx, id).await?;
     let row = find::<Notification>(tx, actor, id, Sight::Visible).await?;
-    condition.holds_for(&row)?;
+    condition.holds_for(&row.clone().for_recipient())?;
     Ok(row)
 }
 
@@ -149,5 +149,5 @@ async fn mark(
     store::mark(tx, actor.id(), row.id, fields.unread).await?;
     let (before, after) = (json_of(NotificationFields { unread: row.unread })?, json_of(fields)?);
     audit::record(tx, actor, "update", "notification", Some(row.id), &before, &after).await?;
-    Shown::with(&find::<Notification>(tx, actor, row.id, Sight::Any).await?)
+    Shown::with(&find::<Notification>(tx, actor, row.id, Sight::Any).await?.for_recipient())
 }

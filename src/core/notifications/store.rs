@@ -18,7 +18,10 @@ select n.id,
        n.target_object_id,
        n.unread,
        n.created_at,
-       n.updated_at
+       n.updated_at,
+       (select concat_ws(', ', nullif(trim(u.first_name || ' ' || u.last_name), ''), u.email)
+          from users u
+         where u.id = n.created_by) as sender
 from notifications n";
 
 /// Something to be told.
@@ -388,7 +391,10 @@ pub(super) async fn heard(conn: &mut PgConnection, asking: &[Asking], until: Pos
                                     n.target_object_id,
                                     n.unread,
                                     n.created_at,
-                                    n.updated_at
+                                    n.updated_at,
+                                    (select concat_ws(', ', nullif(trim(u.first_name || ' ' || u.last_name), ''), u.email)
+                                       from users u
+                                      where u.id = n.created_by) as sender
                                from notifications n
                               where n.recipient_id = w.person
                                 and (n.position, n.id) > (w.position::xid8, w.id)

@@ -208,7 +208,7 @@ async fn serve_once(app: &AppState, look_at_sessions: bool) -> Answer<()> {
         for one in heard {
             let place = Position { transaction: one.transaction()?, id: one.notification.id().0 };
             let event = Event::default().event("notification").id(place.spelt());
-            let event = event.json_data(&one.notification).map_err(Problem::internal)?;
+            let event = event.json_data(one.notification.clone().for_recipient()).map_err(Problem::internal)?;
             // The queue has room for all of a round, or its reader is gone.
             if listener.queue.try_send(event).is_err() {
                 continue 'listeners;

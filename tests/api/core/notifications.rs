@@ -26,15 +26,15 @@ async fn notifications_are_ones_own_the_newest_first() {
         );
         Id(sql.fetch_one(&app.db).await.unwrap())
     };
-    let newest = notify(&ann, "Enrollment enrolled", true, 2).await;
-    let oldest = notify(&ann, "Enrollment pending approval", true, 0).await;
-    let read = notify(&ann, "Enrollment withdrawn", false, 1).await;
-    let anothers = notify(&admin, "Enrollment rejected", true, 3).await;
+    let newest = notify(&ann, "Enrolment confirmed", true, 2).await;
+    let oldest = notify(&ann, "Enrolment pending approval", true, 0).await;
+    let read = notify(&ann, "Enrolment withdrawn", false, 1).await;
+    let anothers = notify(&admin, "Enrolment rejected", true, 3).await;
 
     let list = ann.get(NOTIFICATIONS).await;
     assert_eq!(list.ids(), [newest, read, oldest]);
     let wanted = json!({
-        "id": newest, "recipient": ann.id, "actor": admin.id, "verb": "Enrollment enrolled", "description": "",
+        "id": newest, "recipient": ann.id, "actor": admin.id, "verb": "Enrolment confirmed", "description": "",
         "target_content_type": "enrollment", "target_object_id": 7, "unread": true,
         "created_at": "2026-02-03T00:00:00.000000Z", "updated_at": NOW,
     });
@@ -179,13 +179,21 @@ async fn who_is_told_sees_who_told_it() {
         "actor": staff.id, "unread": false, "created_at": "1999-01-01T00:00:00Z",
     });
     let made = ann.post(NOTIFICATIONS, &body).await;
-    let wanted = json!({
+    let mut wanted = json!({
         "id": id_of(&made), "recipient": staff.id, "actor": ann.id, "verb": "Question",
         "description": "About my enrolment", "target_content_type": "enrollment", "target_object_id": 7,
         "unread": true, "created_at": NOW, "updated_at": NOW,
     });
     assert_eq!(made.body, wanted);
+    let sender = format!("{} {}, {}", ann.first_name, ann.last_name, ann.email);
+    wanted["description"] = json!(format!("About my enrolment — {sender}"));
     assert_eq!(staff.get(NOTIFICATIONS).await.expect(200), &json!([wanted]));
+    let shown = staff.get(&at(NOTIFICATIONS, id_of(&made))).await;
+    assert_eq!(shown.expect(200), &wanted);
+    let read = json!({ "unread": false });
+    let tag = shown.header("etag").unwrap().to_owned();
+    let marked = staff.with("If-Match", &tag).patch(&at(NOTIFICATIONS, id_of(&made)), &read).await;
+    assert_eq!(marked.expect(200)["description"], wanted["description"]);
     assert_eq!(ann.get(NOTIFICATIONS).await.expect(200), &json!([]));
     let least = ann.post(NOTIFICATIONS, &json!({ "recipient": staff.id, "verb": "Hello" })).await;
     let rest = ["description", "target_content_type", "target_object_id"].map(|field| least.body[field].clone());
@@ -350,7 +358,7 @@ async fn who_may_decide_on_any_enrolment_is_told_once_of_those_that_wait_where_t
     assert_eq!(told.fetch_all(&app.db).await.unwrap(), wanted);
     let (id, _, _) = digest_of(&app, &staff).await;
     let list = json!([{
-        "id": id, "recipient": staff.id, "actor": null, "verb": "Enrollment pending approval", "description": three,
+        "id": id, "recipient": staff.id, "actor": null, "verb": "Enrolment pending approval", "description": three,
         "target_content_type": "", "target_object_id": null, "unread": true, "created_at": NOW, "updated_at": NOW,
     }]);
     assert_eq!(staff.get(NOTIFICATIONS).await.expect(200), &list);

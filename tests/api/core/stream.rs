@@ -128,8 +128,8 @@ async fn what_one_server_tells_reaches_a_client_of_another() {
     admin.post_bare(&path).await.expect(200);
     let (name, data) = anns.event().await.unwrap().unwrap();
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
-    assert_eq!((name.as_str(), &data["verb"]), ("notification", &"Enrollment enrolled".into()));
-    assert_eq!(fresh.verb().await, "Enrollment enrolled");
+    assert_eq!((name.as_str(), &data["verb"]), ("notification", &"Enrolment confirmed".into()));
+    assert_eq!(fresh.verb().await, "Enrolment confirmed");
     // As the list shows it.
     assert_eq!(data, ann.get("/api/core/notifications/").await.body[0]);
     // Nobody else was told; what comes next to the other is the other's.
