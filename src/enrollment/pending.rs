@@ -68,7 +68,7 @@ async fn tell_approvers(tx: &mut PgConnection, zone: Tz) -> Answer<()> {
     let approvers = everyone_who_may(tx, Permission::ApproveEnrollments).await?;
     let (count, of) = (waiting.count, sentence(waiting.count, waiting.oldest, zone));
     let told = approvers.into_iter().map(|recipient| Told { recipient, count, of: of.clone() }).collect();
-    Ok(keep_digest(tx, &Digest { name: "enrollment.pending", verb: "Enrollment pending approval", told }).await?)
+    Ok(keep_digest(tx, &Digest { name: "enrollment.pending", verb: "Enrolment pending approval", told }).await?)
 }
 
 /// Keeps the digests of convenors whose requests are about to be withdrawn.
@@ -80,7 +80,7 @@ async fn remind_convenors(tx: &mut PgConnection, zone: Tz, days: u32) -> Answer<
         of: reminder(expiring.count, expiring.oldest, days, zone),
     });
     let told = told.collect();
-    Ok(keep_digest(tx, &Digest { name: "enrollment.expiring", verb: "Enrollment requests about to expire", told })
+    Ok(keep_digest(tx, &Digest { name: "enrollment.expiring", verb: "Enrolment requests about to expire", told })
         .await?)
 }
 

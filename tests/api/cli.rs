@@ -289,8 +289,10 @@ async fn what_a_later_file_says_is_updated_and_what_it_leaves_out_stays() {
     let student = sqlx::query!("select last_name, password_hash from users where username = 's100000002'");
     let student = student.fetch_one(&app.db).await.unwrap();
     assert_eq!((&*student.last_name, &*student.password_hash), ("Byrne", "changed"));
-    let told = sqlx::query_scalar!("select verb from notifications").fetch_all(&app.db).await.unwrap();
-    assert_eq!(told, ["Enrollment enrolled"]);
+    let told =
+        sqlx::query_scalar!("select verb || ': ' || description from notifications").fetch_all(&app.db).await.unwrap();
+    let [Some(told)] = told.as_slice() else { panic!("{told:?}") };
+    assert!(told.starts_with("Enrolment confirmed: You are enrolled in ") && told.ends_with('.'), "{told}");
     app.check_invariants().await;
 
     // Back to pending is not among the ways that an enrolment can go.

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::handlers::Enrollment;
 use super::rules::{self, Facts, Terms};
+use super::steps::for_people;
 use super::store;
 use crate::access::throttle::{self, Bucket};
 use crate::access::{Actor, Viewer, may};
@@ -144,7 +145,7 @@ async fn announce(
     student: Id,
     (id, status): (Id, Status),
 ) -> Answer<()> {
-    let class = format!("{} {} {}", facts.unit_code, facts.year, facts.semester);
+    let class = for_people(&facts.unit_code, &facts.unit_name, &facts.semester, facts.year);
     let notice = |recipient, verb, description| Notice {
         recipient,
         actor: actor.caller_id(),
@@ -154,10 +155,10 @@ async fn announce(
     };
     if status == Status::Enrolled {
         store::announce(tx, &[id]).await?;
-        tell(tx, &[notice(student, "Enrollment enrolled", class)]).await?;
+        tell(tx, &[notice(student, "Enrolment confirmed", format!("You are enrolled in {class}."))]).await?;
     } else if let Some(convenor) = facts.convenor {
         let description = format!("{} asks for a seat in {class}.", facts.student_name);
-        tell(tx, &[notice(convenor, "Enrollment pending approval", description)]).await?;
+        tell(tx, &[notice(convenor, "Enrolment pending approval", description)]).await?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use crate::ids::{Id, Moment};
 pub(super) struct Facts {
     pub(super) is_active_student: bool,
     pub(super) unit_code: String,
+    pub(super) unit_name: String,
     pub(super) year: i32,
     pub(super) semester: String,
     pub(super) convenor: Option<Id>,

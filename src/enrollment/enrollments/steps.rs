@@ -29,6 +29,7 @@ pub(super) struct Held {
     pub(super) offering: Id,
     pub(super) convenor: Option<Id>,
     pub(super) unit_code: String,
+    pub(super) unit_name: String,
     pub(super) year: i32,
     pub(super) semester: String,
     /// Whether students can no longer give the seat back themselves.
@@ -233,16 +234,28 @@ fn notice(author: Option<Id>, held: &Held, step: &Step) -> Option<Notice> {
         (Status::Completed | Status::Failed, _) => "Result recorded",
         (status, _) if status == held.status => return None,
         (Status::Enrolled | Status::Withdrawn, _) if had_result => "Result taken back",
-        (Status::Enrolled, _) => "Enrollment enrolled",
-        (Status::Withdrawn, Some("rejected")) => "Enrollment rejected",
-        (Status::Withdrawn, _) => "Enrollment withdrawn",
+        (Status::Enrolled, _) => "Enrolment confirmed",
+        (Status::Withdrawn, Some("rejected")) => "Enrolment rejected",
+        (Status::Withdrawn, _) => "Enrolment withdrawn",
         (Status::Pending, _) => return None,
     };
     // Of a result neither the grade nor what was said about it: a notice is read over shoulders.
     let is_result = step.status.is_finished() || had_result;
+    let class = for_people(&held.unit_code, &held.unit_name, &held.semester, held.year);
+    let what = match (step.status, step.decision) {
+        _ if is_result => held.class(),
+        (Status::Enrolled, _) => format!("You are enrolled in {class}."),
+        (_, Some("rejected")) => format!("Your request to enrol in {class} was not approved."),
+        _ => format!("Your enrolment in {class} was withdrawn."),
+    };
     let says_why = !is_result && !step.reason.is_empty();
-    let description = if says_why { format!("{}: {}", held.class(), step.reason) } else { held.class() };
+    let description = if says_why { format!("{what} Note: {}", step.reason) } else { what };
     Some(Notice { recipient: held.student, actor: author, verb, description, target: ("enrollment", step.id) })
+}
+
+/// A class as notices name it.
+pub(super) fn for_people(code: &str, name: &str, semester: &str, year: i32) -> String {
+    format!("{code} {name}, {semester} {year}")
 }
 
 pub(super) fn result(status: Status, grade: &str, marks: Option<Decimal>) -> Value {

@@ -90,6 +90,7 @@ pub(super) async fn facts(conn: &mut PgConnection, student: Id, offering: Id) ->
                              where sp.user_id = s.id
                                and sp.deleted_at is null), '') as "academic_status!",
                   u.code as unit_code,
+                  u.name as unit_name,
                   o.year,
                   o.semester,
                   (select c.id from users c where c.id = o.convenor_id and c.is_active) as "convenor: Id",
@@ -157,6 +158,7 @@ pub(super) async fn facts(conn: &mut PgConnection, student: Id, offering: Id) ->
     Ok(row.map(|row| Facts {
         is_active_student: row.is_active_student,
         unit_code: row.unit_code,
+        unit_name: row.unit_name,
         year: row.year,
         semester: row.semester,
         convenor: row.convenor,
@@ -293,6 +295,7 @@ pub(super) async fn hold(tx: &mut PgConnection, enrollments: &[Id]) -> sqlx::Res
                   e.offering_id as "offering: Id",
                   o.convenor_id as "convenor: Id",
                   u.code as unit_code,
+                  u.name as unit_name,
                   o.year,
                   o.semester,
                   coalesce(o.withdraw_until <= rule_now(), false) as "is_too_late_to_withdraw!",

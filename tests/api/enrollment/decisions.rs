@@ -28,7 +28,7 @@ impl Scene {
 
     async fn class(&self) -> String {
         let sql = sqlx::query_scalar!(
-            r#"select u.code || ' 2026 S1' as "class!" from offerings o join units u on u.id = o.unit_id where o.id = $1"#,
+            r#"select u.code || ' ' || u.name || ', S1 2026' as "class!" from offerings o join units u on u.id = o.unit_id where o.id = $1"#,
             self.offering.0
         );
         sql.fetch_one(&self.app.db).await.unwrap()
@@ -55,8 +55,8 @@ async fn the_convenor_approves_and_the_student_and_the_workflows_are_told() {
     assert_eq!(reply.expect(200), &json!({ "status": "approved" }));
     assert_eq!(scene.status().await, json!("ENROLLED"));
     assert_eq!(decisions(app).await, json!([[id, "approved", convenor.id, "Welcome"]]));
-    let says = format!("{}: Welcome", scene.class().await);
-    assert_eq!(told(app).await, json!([[student.id, convenor.id, "Enrollment enrolled", says, id]]));
+    let says = format!("You are enrolled in {}. Note: Welcome", scene.class().await);
+    assert_eq!(told(app).await, json!([[student.id, convenor.id, "Enrolment confirmed", says, id]]));
     let sent = sqlx::query!("select trigger_event, object_key from webhook_outbox").fetch_one(&app.db).await.unwrap();
     assert_eq!((sent.trigger_event.as_str(), sent.object_key), ("enrollment.confirmed", format!("enrollment:{id}")));
     assert_eq!(taken(app, *offering).await, 1, "the seat was held already");
@@ -77,8 +77,8 @@ async fn who_is_rejected_frees_the_seat_and_may_ask_again() {
     assert_eq!(reply.expect(200), &json!({ "status": "rejected" }));
     assert_eq!(scene.status().await, json!("WITHDRAWN"));
     assert_eq!(decisions(app).await, json!([[id, "rejected", convenor.id, "Too late"]]));
-    let says = format!("{}: Too late", scene.class().await);
-    assert_eq!(told(app).await, json!([[student.id, convenor.id, "Enrollment rejected", says, id]]));
+    let says = format!("Your request to enrol in {} was not approved. Note: Too late", scene.class().await);
+    assert_eq!(told(app).await, json!([[student.id, convenor.id, "Enrolment rejected", says, id]]));
     assert_eq!(taken(app, *offering).await, 0);
     student.post(ENROLLMENTS, &json!({ "offering": offering })).await.expect(201);
     app.staff().await.post_bare(&step(*id, "approve")).await.expect(200);
@@ -100,10 +100,10 @@ async fn a_student_withdraws_until_the_last_day_and_staff_after_it() {
     let shown = student.get(&at(ENROLLMENTS, *id)).await;
     assert_eq!((&shown.body["status"], &shown.body["withdrawn_date"]), (&json!("WITHDRAWN"), &json!("2026-03-02")));
     assert_eq!(taken(app, *offering).await, 0);
-    let says = scene.class().await;
-    let left = format!("{} {} no longer asks for a seat in {says}.", student.first_name, student.last_name);
+    let class = scene.class().await;
+    let left = format!("{} {} no longer asks for a seat in {class}.", student.first_name, student.last_name);
     let wanted = json!([
-        [student.id, student.id, "Enrollment withdrawn", says, id],
+        [student.id, student.id, "Enrolment withdrawn", format!("Your enrolment in {class} was withdrawn."), id],
         [scene.convenor.id, student.id, "Student withdrew", left, id],
     ]);
     assert_eq!(told(app).await, wanted);

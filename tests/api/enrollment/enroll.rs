@@ -303,15 +303,24 @@ async fn a_student_waits_for_the_convenor_who_is_told() {
     }
     assert_eq!(student.get(&at(ENROLLMENTS, id)).await.expect(200), &made.body);
     assert_eq!(taken(&app, offering).await, 1);
-    let code = code_of(&app, unit).await;
+    let class = named(&app, unit).await;
     let notice = told(&app).await;
     assert_eq!(notice[0][0], json!(convenor.id));
     assert_eq!(notice[0][1], json!(student.id));
-    assert_eq!(notice[0][2], json!("Enrollment pending approval"));
-    assert!(notice[0][3].as_str().unwrap().ends_with(&format!("asks for a seat in {code} 2026 S1.")));
+    assert_eq!(notice[0][2], json!("Enrolment pending approval"));
+    assert!(notice[0][3].as_str().unwrap().ends_with(&format!("asks for a seat in {class}.")));
     assert_eq!(notice.as_array().unwrap().len(), 1);
     assert_eq!(outbox(&app).await, json!([]));
     app.check_invariants().await;
+}
+
+/// The class of this unit, as notices name it.
+async fn named(app: &TestApp, unit: Id) -> String {
+    let sql = sqlx::query_scalar!(
+        r#"select code || ' ' || name || ', S1 2026' as "class!" from units where id = $1"#,
+        unit.0
+    );
+    sql.fetch_one(&app.db).await.unwrap()
 }
 
 /// What the workflows are told.
@@ -332,7 +341,8 @@ async fn without_approval_the_student_sits_at_once_and_the_workflows_hear_of_it(
     assert_eq!(made.expect(201)["status"], json!("ENROLLED"));
     let id = id_of(&made);
     let code = code_of(&app, unit).await;
-    assert_eq!(told(&app).await, json!([[ann.id, ann.id, "Enrollment enrolled", format!("{code} 2026 S1"), id]]));
+    let says = format!("You are enrolled in {}.", named(&app, unit).await);
+    assert_eq!(told(&app).await, json!([[ann.id, ann.id, "Enrolment confirmed", says, id]]));
     let payload = json!({
         "enrollment_id": id, "student_id": ann.id, "student_email": ann.email,
         "student_name": outbox(&app).await[0][1]["student_name"], "unit_code": code,

@@ -32,7 +32,7 @@ async fn a_request_that_nobody_decided_on_is_withdrawn_with_notice() {
     let notices = told(&app).await;
     assert_eq!(notices.as_array().unwrap().len(), 1);
     assert_eq!(notices[0][0], json!(student.id));
-    assert_eq!((&notices[0][1], &notices[0][2]), (&json!(null), &json!("Enrollment withdrawn")));
+    assert_eq!((&notices[0][1], &notices[0][2]), (&json!(null), &json!("Enrolment withdrawn")));
     assert!(notices[0][3].as_str().unwrap().ends_with("Nobody decided on it within 3 days."));
     let audited = sqlx::query!("select user_id, resource_id from audit_log where action = 'expire'");
     let audited = audited.fetch_one(&app.db).await.unwrap();

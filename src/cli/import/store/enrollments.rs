@@ -255,11 +255,18 @@ pub(crate) async fn change(
                        updated_by = null
              ),
              told as (
-                insert into notifications (recipient_id, verb, target_content_type, target_object_id)
-                select student_id, 'Enrollment ' || lower(status), 'enrollment', id
-                  from changed
-                 where status in ('ENROLLED', 'WITHDRAWN')
-                   and status <> from_status
+                insert into notifications (recipient_id, verb, description, target_content_type, target_object_id)
+                select c.student_id,
+                       case c.status when 'ENROLLED' then 'Enrolment confirmed' else 'Enrolment withdrawn' end,
+                       case c.status when 'ENROLLED' then 'You are enrolled in ' else 'Your enrolment in ' end
+                           || u.code || ' ' || u.name || ', ' || o.semester || ' ' || o.year
+                           || case c.status when 'ENROLLED' then '.' else ' was withdrawn.' end,
+                       'enrollment', c.id
+                  from changed c
+                  join offerings o on o.id = c.offering_id
+                  join units u on u.id = o.unit_id
+                 where c.status in ('ENROLLED', 'WITHDRAWN')
+                   and c.status <> c.from_status
              )
              select id as "id: Id"
                from changed
