@@ -29,6 +29,7 @@ mod copies;
 mod core;
 mod days;
 mod decisions;
+mod demo;
 mod deploy;
 mod dry_runs;
 mod enrollment;

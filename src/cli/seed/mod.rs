@@ -5,7 +5,9 @@
 //! and nobody's data is overwritten. Everything is written in one transaction.
 
 mod calendar;
+mod campus;
 mod people;
+mod store;
 mod studies;
 
 use std::collections::{HashMap, HashSet};
@@ -14,15 +16,17 @@ use anyhow::{Context, bail};
 use chrono_tz::Tz;
 use clap::Args;
 use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive as _;
 use serde::Deserialize;
 use serde_json::json;
 use sqlx::PgConnection;
 
 use self::calendar::Semester;
+use self::campus::{Meeting, Scene};
 use self::people::Person;
 use self::studies::{Catalogue, Class};
 use super::import::report::{Progress, Tally, noun};
-use super::import::store::{self, accounts, demo};
+use super::import::store::{accounts, demo, enrollments as records, one_at_a_time};
 use super::import::units::{self, UnitRow};
 use super::import::{OfferingRow, Place, Row};
 use super::{audit, database, hashing, out};
@@ -92,6 +96,7 @@ struct Made {
     offerings: Tally,
     accounts: usize,
     enrollments: usize,
+    campus: campus::Made,
 }
 
 /// Fills the database with demo data.
@@ -193,7 +198,7 @@ async fn write(
     hashes: &HashMap<String, String>,
     progress: &Progress,
 ) -> Answer<Made> {
-    store::one_at_a_time(tx).await?;
+    one_at_a_time(tx).await?;
     let now = demo::now(tx).await?;
     let semesters = Semester::around(now.with_timezone(&zone).date_naive());
     let mut made = Made::default();
@@ -259,7 +264,10 @@ async fn write(
         }
     }
 
-    let classes = demo::offerings(tx, &codes).await?.into_iter().map(|class| Class {
+    let offerings = demo::offerings(tx, &codes).await?;
+    let classes: HashMap<(String, i32, String), i64> =
+        offerings.iter().map(|class| ((class.code.clone(), class.year, class.semester.clone()), class.id)).collect();
+    let rooms = offerings.into_iter().map(|class| Class {
         id: class.id,
         code: class.code,
         year: class.year,
@@ -272,7 +280,7 @@ async fn write(
             let (electives, core): (Vec<_>, Vec<_>) = course.units.iter().partition(|unit| unit.is_elective);
             (course.code.as_str(), core.into_iter().chain(electives).map(|unit| unit.code.as_str()).collect())
         }),
-        classes,
+        rooms,
     );
     let mut enrollments = Vec::new();
     for (index, person) in people.iter().filter(|person| person.user_type == "student").enumerate() {
@@ -281,10 +289,33 @@ async fn write(
         }
     }
     progress.begin("enrolments", enrollments.len());
-    store::enrollments::add(tx, &enrollments, "Demo data", progress).await?;
-    store::enrollments::take_seats(tx, &studies.seats_taken()).await?;
+    records::add(tx, &enrollments, "Demo data", progress).await?;
+    records::take_seats(tx, &studies.seats_taken()).await?;
     made.enrollments = enrollments.len();
+
+    let meetings: Vec<Meeting<'_>> = catalogue.iter().filter_map(|demo| meeting(demo, people, &ids, &before)).collect();
+    let scene = Scene { now, zone, semesters: &semesters, people: &ids, units: &unit_ids, offerings: &classes };
+    made.campus = campus::fill(tx, &scene, &meetings).await?;
     Ok(made)
+}
+
+/// When a unit's class meets, with its convenor if this run has put them in charge.
+fn meeting<'a>(
+    demo: &'a DemoUnit,
+    people: &[&Person],
+    ids: &HashMap<String, i64>,
+    before: &HashMap<String, i64>,
+) -> Option<Meeting<'a>> {
+    let code = demo.unit.code.as_ref()?;
+    let is_of = |person: &&&Person| !before.contains_key(code) && person.units.contains(code);
+    let convenor = people.iter().find(is_of).and_then(|person| ids.get(&person.email)).copied();
+    Some(Meeting {
+        code,
+        day: &demo.meeting_day,
+        time: &demo.meeting_time,
+        hours: demo.class_hours.to_i64()?,
+        convenor,
+    })
 }
 
 /// A unit as an import would read it: whole when it is new, else only the offerings that are missing.
@@ -337,13 +368,18 @@ impl Made {
         made.into_iter().any(|count| count > 0)
     }
 
-    fn parts(&self) -> [(&'static str, usize); 5] {
+    fn parts(&self) -> [(&'static str, usize); 10] {
         [
             ("course", self.courses),
             ("unit", self.units.created),
             ("offering", self.offerings.created),
             ("account", self.accounts),
             ("enrolment", self.enrollments),
+            ("class meeting", self.campus.sessions),
+            ("attendance record", self.campus.attendance),
+            ("event", self.campus.events),
+            ("gold transaction", self.campus.gold),
+            ("notification", self.campus.notices),
         ]
     }
 

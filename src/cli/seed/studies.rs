@@ -85,7 +85,7 @@ impl<'c> Catalogue<'c> {
                 for (index, code) in units.iter().copied().enumerate() {
                     let day = Some(semester.last_day());
                     // Now and then the last unit of a semester is failed, and is not tried again in the demo.
-                    let fails = semester == last && index + 1 == units.len() && place % 5 == 2;
+                    let fails = semester == last && index + 1 == units.len() && matches!(place % 5, 0 | 2);
                     let (grade, marks) =
                         RESULTS.get((place * 2 + index) % RESULTS.len()).copied().unwrap_or(("P", 5000));
                     let state = if fails {
