@@ -1,6 +1,8 @@
 //! A question and its answer.
 
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -8,10 +10,10 @@ use utoipa::ToSchema;
 use super::redact::Redaction;
 use super::store;
 use crate::access::throttle::{self, Bucket};
-use crate::access::{Actor, Permission, may};
+use crate::access::{Access, Actor, Permission, may};
 use crate::app::AppState;
 use crate::db;
-use crate::http::{Answer, Done, Faults, Posted, Problem};
+use crate::http::{Answer, Done, Faults, Notes, Posted, Problem};
 use crate::ids::Id;
 use crate::workflows::{Question, STUDENT_ASK, ask};
 
@@ -71,9 +73,33 @@ impl Turn {
     }
 }
 
+/// Who asks. Whoever has not logged in is told so in words for the page, which shows them.
+pub(super) struct Asker(Actor<may::AskAdvisor>);
+
+impl FromRequestParts<AppState> for Asker {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Parts, app: &AppState) -> Answer<Self> {
+        let asker = Actor::from_request_parts(head, app).await;
+        asker.map(Self).map_err(|problem: Problem| match problem.code() {
+            code @ "not_authenticated" => {
+                Problem::new(StatusCode::UNAUTHORIZED, code.to_owned(), "Please log in to ask the advisor.")
+            }
+            _ => problem,
+        })
+    }
+}
+
+impl Access for Asker {
+    const NAME: &'static str = Actor::<may::AskAdvisor>::NAME;
+    fn describe(notes: &mut Notes) {
+        Actor::<may::AskAdvisor>::describe(notes);
+    }
+}
+
 /// `POST /chat/`
 pub(super) async fn chat(
-    actor: Actor<may::AskAdvisor>,
+    Asker(actor): Asker,
     State(app): State<AppState>,
     Posted { body: asked, repeat }: Posted<Chat>,
 ) -> Answer<Done<Reply>> {
@@ -88,10 +114,25 @@ pub(super) async fn chat(
     }
     db::write(&app.db, |tx, _| Box::pin(throttle::charge(tx, Bucket::of_advisor(actor.id())))).await?;
 
-    let mut history: Vec<Said> = asked.history.into_iter().filter_map(Turn::said).collect();
+    let mut history = merged(asked.history.into_iter().filter_map(Turn::said));
     history.drain(..history.len().saturating_sub(TURNS));
     let reply = &reply(&app, &actor, message, history).await?;
     repeat.once(&app, actor.id(), |_, _| Box::pin(async move { Done::with(reply) })).await
+}
+
+/// Turns by turns: what one side said after itself, as after a turn that was dropped, is one turn. Some endpoints refuse others.
+fn merged(turns: impl Iterator<Item = Said>) -> Vec<Said> {
+    let mut merged: Vec<Said> = Vec::new();
+    for turn in turns {
+        match merged.last_mut().filter(|last| last.by_person == turn.by_person) {
+            Some(last) => {
+                last.text.push_str("\n\n");
+                last.text.push_str(&turn.text);
+            }
+            None => merged.push(turn),
+        }
+    }
+    merged
 }
 
 async fn reply(app: &AppState, actor: &Actor<may::AskAdvisor>, message: String, history: Vec<Said>) -> Answer<Reply> {
@@ -101,7 +142,7 @@ async fn reply(app: &AppState, actor: &Actor<may::AskAdvisor>, message: String, 
     }
     let Some(endpoint) = app.advisor.as_ref() else {
         return Err(Problem::new(
-            axum::http::StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::SERVICE_UNAVAILABLE,
             "advisor_not_set_up",
             "The advisor is not set up at this university yet. Ask your student office instead.",
         )
@@ -114,9 +155,14 @@ async fn reply(app: &AppState, actor: &Actor<may::AskAdvisor>, message: String, 
         store::records(&mut conn, actor, sees_all, app.config.time_zone.name()).await?
     };
     let redaction = Redaction::of(&person)?;
-    let history: Vec<Said> =
+    let mut history: Vec<Said> =
         history.into_iter().map(|turn| Said { text: redaction.clean(&turn.text), ..turn }).collect();
     let (records, message) = (redaction.clean(&records), redaction.clean(&message));
+    // A question that was not answered is asked with this one: turns take turns.
+    let message = match history.pop_if(|last| last.by_person) {
+        Some(before) => format!("{}\n\n{message}", before.text),
+        None => message,
+    };
     let text = endpoint.ask(&records, &history, &message, app.config.workflow_timeout).await?;
     Ok(Reply { reply: presentable(&text)?, source: endpoint.source() })
 }
@@ -147,7 +193,7 @@ async fn ask_workflow(
 /// 502: what was answered is no answer.
 pub(super) fn unusable() -> Problem {
     Problem::new(
-        axum::http::StatusCode::BAD_GATEWAY,
+        StatusCode::BAD_GATEWAY,
         "advisor_failed",
         "The advisor did not give an answer that can be used. Try again later.",
     )

@@ -31,7 +31,9 @@ async fn without_anybody_to_ask_it_says_so() {
     let refused = ask(&app.student().await, "What do I study?").await;
     assert_eq!(refused.refusal(), (503, "advisor_not_set_up"));
     assert!(refused.body["error"].as_str().unwrap().contains("not set up"));
-    assert_eq!(app.anonymous().post(CHAT, &json!({ "message": "x" })).await.status, 401);
+    let stranger = app.anonymous().post(CHAT, &json!({ "message": "x" })).await;
+    assert_eq!(stranger.refusal(), (401, "not_authenticated"));
+    assert_eq!(stranger.body["error"], json!("Please log in to ask the advisor."));
 }
 
 #[tokio::test]
@@ -86,6 +88,30 @@ async fn a_workflow_is_asked_first() {
     admin.patch(&format!("{WORKFLOWS}{id}/"), &json!({ "is_active": false })).await.expect(200);
     outside.answers(200, said("Six."));
     assert_eq!(ask(&student, "And now?").await.expect(200)["source"], "openai");
+}
+
+#[tokio::test]
+async fn the_turns_that_an_endpoint_gets_take_turns() {
+    let outside = Receiver::start().await;
+    let app = with_open_ai(&outside).await;
+    outside.answers(200, said("Yes."));
+    let turn = |role: &str, text: &str| json!({ "role": role, "text": text });
+    let history = [
+        turn("user", "One?"),
+        turn("error", "Time-out"),
+        turn("user", "One again?"),
+        turn("assistant", "One."),
+        turn("bot", "And more."),
+        turn("user", "Two?"),
+        turn("error", "Time-out"),
+    ];
+    app.student().await.post(CHAT, &json!({ "message": "Two again?", "history": history })).await.expect(200);
+    let messages = outside.sent()[0].json["messages"].as_array().unwrap().clone();
+    let turns: Vec<(&str, &str)> =
+        messages[1..].iter().map(|turn| (turn["role"].as_str().unwrap(), turn["content"].as_str().unwrap())).collect();
+    let wanted = [("user", "One?\n\nOne again?"), ("assistant", "One.\n\nAnd more."), ("user", "Two?\n\nTwo again?")];
+    assert_eq!(turns, wanted);
+    assert!(messages[0]["content"].as_str().unwrap().contains("plain text"));
 }
 
 #[tokio::test]
@@ -360,7 +386,8 @@ async fn a_question_has_bounds() {
         assert!(refused.status == 400 && !refused.errors(field).is_empty(), "{}", refused.body);
     }
     outside.answers(200, said("Yes."));
-    let turns: Vec<Value> = (0..30).map(|n| json!({ "role": "user", "text": format!("turn {n}") })).collect();
+    let role = |n: i32| if n % 2 == 0 { "user" } else { "assistant" };
+    let turns: Vec<Value> = (0..30).map(|n| json!({ "role": role(n), "text": format!("turn {n}") })).collect();
     student.post(CHAT, &json!({ "message": "x", "history": turns })).await.expect(200);
     let sent = outside.sent()[0].json["messages"].clone();
     assert_eq!(sent.as_array().unwrap().len(), 22);
