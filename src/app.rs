@@ -177,7 +177,8 @@ fn cors(app: &AppState) -> CorsLayer {
             HeaderName::from_static("x-request-id"),
             HeaderName::from_static("x-total-count"),
         ])
-        .max_age(Duration::from_mins(10))
+        // Two hours: the most that browsers keep.
+        .max_age(Duration::from_hours(2))
 }
 
 /// With `SECURE_SSL_REDIRECT`, what came in plain http is sent to the same address in https; probes are answered.

@@ -27,9 +27,7 @@ mod verbs;
 
 pub(crate) use answer::etag;
 pub use answer::{Accepted, Created, Done, IfMatch, Kept, NoContent, NowOrLater, Shown, not_modified};
-pub use body::{
-    Bare, Changes, FromWorkflow, Json, Optional, PathId, Posted, Replacement, item_of, typed, typed_part,
-};
+pub use body::{Bare, Changes, FromWorkflow, Json, Optional, PathId, Posted, Replacement, item_of, typed, typed_part};
 pub(crate) use body::{path_text, too_large};
 pub use csv::{AskedAs, Cell, Csv, Format, OrCsv};
 pub use describe::{Answers, Describe, Notes, Schemas, schema_of};

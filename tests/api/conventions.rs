@@ -182,6 +182,7 @@ async fn a_preflight_needs_no_credentials() {
     for path in [COURSES, "/api/academic/courses/1", "/api/users/users/me/", "/api/token/"] {
         let reply = asking("http://localhost:3000").call(Method::OPTIONS, path).await;
         assert!(reply.status.is_success(), "{path}: {}", reply.status);
+        assert_eq!(reply.header("access-control-max-age"), Some("7200"), "{path}");
         assert_eq!(reply.header("access-control-allow-origin"), Some("http://localhost:3000"));
         let lists = |name: &str| reply.header(name).unwrap_or_default().to_lowercase();
         for method in ["get", "head", "post", "put", "patch", "delete"] {
