@@ -245,7 +245,7 @@ pub(super) async fn add_notices(tx: &mut PgConnection, notices: &[Notice]) -> sq
 pub(super) async fn tell_convenors(tx: &mut PgConnection, people: &[i64]) -> sqlx::Result<()> {
     sqlx::query!(
         "insert into notifications (recipient_id, actor_id, verb, description, target_content_type, target_object_id)
-         select u.convenor_id, e.student_id, 'Enrolment pending approval',
+         select o.convenor_id, e.student_id, 'Enrolment pending approval',
                 trim(s.first_name || ' ' || s.last_name) || ' asks for a seat in ' || u.code || ' ' || u.name || ', '
                     || o.semester || ' ' || o.year || '.',
                 'enrollment', e.id
@@ -254,7 +254,7 @@ pub(super) async fn tell_convenors(tx: &mut PgConnection, people: &[i64]) -> sql
            join offerings o on o.id = e.offering_id
            join units u on u.id = o.unit_id
           where e.student_id = any($1)
-            and u.convenor_id = any($1)
+            and o.convenor_id = any($1)
             and e.status = 'PENDING'
             and e.deleted_at is null
           order by e.id",

@@ -104,12 +104,22 @@ pub(crate) async fn add_course_units(tx: &mut PgConnection, course: i64, units: 
     Ok(())
 }
 
-/// Puts units into a convenor's charge.
+/// Puts units into a convenor's charge, with those of their offerings that have nobody: also what is over.
 pub(crate) async fn set_convenor(tx: &mut PgConnection, convenor: i64, units: &[i64]) -> sqlx::Result<()> {
     sqlx::query!(
         "update units
             set convenor_id = $1
           where id = any($2)",
+        convenor,
+        units
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!(
+        "update offerings
+            set convenor_id = $1
+          where unit_id = any($2)
+            and convenor_id is null",
         convenor,
         units
     )
