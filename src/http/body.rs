@@ -121,7 +121,7 @@ pub fn item_of(sent: &Value) -> &Value {
     let inner = match sent {
         Value::Array(items) if items.len() == 1 => items.first(),
         Value::Object(members) => ["body", "json"].iter().find_map(|name| members.get(*name)),
-        _ => None,
+        Value::Array(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     };
     inner.filter(|inner| inner.is_object() || inner.is_array()).map_or(sent, item_of)
 }

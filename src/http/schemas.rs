@@ -184,10 +184,9 @@ fn put_defaults_into_words(schema: &mut Value, say: bool) {
 /// Whether a default is more than nothing.
 fn says_something(default: &Value) -> bool {
     match default {
-        Value::Null => false,
+        Value::Null | Value::Object(_) => false,
         Value::String(text) => !text.is_empty(),
         Value::Array(items) => !items.is_empty(),
-        Value::Object(_) => false,
         Value::Bool(_) | Value::Number(_) => true,
     }
 }

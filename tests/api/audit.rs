@@ -496,7 +496,7 @@ async fn drive_content(watch: &mut Watch<'_>, app: &TestApp, admin: &Person) {
         ("generate_content", json!({}), "generate_content"),
         ("refine_content", json!({ "refinement_prompt": "shorter" }), "refine_content"),
         ("apply-suggestion", json!({ "suggestion": "Three" }), "apply_suggestion"),
-        ("confirm-content", json!({ "visibility": "unit" }), "confirm_content"),
+        ("confirm-content", json!({ "visibility": "public" }), "confirm_content"),
     ] {
         admin.post(&path(verb), &body).await.expect(200);
         watch.follow((Method::POST, &route(verb)), who, action, of).await;

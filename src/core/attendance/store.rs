@@ -381,7 +381,7 @@ pub(super) async fn class(
     below: Option<f64>,
     most: i64,
 ) -> sqlx::Result<Vec<Attendee>> {
-    sqlx::query_as(concat!(
+    let mut sql = QueryBuilder::<Postgres>::new(concat!(
         "select ",
         user_brief!("s", "f"),
         " as student,
@@ -399,18 +399,19 @@ pub(super) async fn class(
                             (count(*) filter (where c.status = 'excused'))::int as excused
                        from counted_classes c
                       where c.enrollment_id = e.id
-                        and c.offering_id = $1) counted
- where e.offering_id = $1
-   and e.status in ('ENROLLED', 'COMPLETED', 'FAILED')
+                        and c.offering_id = e.offering_id) counted
+ where e.status in ('ENROLLED', 'COMPLETED', 'FAILED')
    and e.deleted_at is null
-   and ($2::float8 is null or (counted.present + counted.late + counted.excused) * 100.0 < $2 * counted.held)
- order by (counted.present + counted.late + counted.excused)::float8 / nullif(counted.held, 0),
+   and e.offering_id = "
+    ));
+    sql.push_bind(offering);
+    if let Some(rate) = below {
+        sql.push(" and (counted.present + counted.late + counted.excused) * 100.0 < counted.held * ").push_bind(rate);
+    }
+    sql.push(
+        " order by (counted.present + counted.late + counted.excused)::float8 / nullif(counted.held, 0),
        s.last_name collate \"vi-x-icu\", s.first_name collate \"vi-x-icu\", s.id
- limit $3"
-    ))
-    .bind(offering)
-    .bind(below)
-    .bind(most)
-    .fetch_all(conn)
-    .await
+ limit ",
+    );
+    sql.push_bind(most).build_query_as().fetch_all(conn).await
 }

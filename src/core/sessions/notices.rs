@@ -1,6 +1,7 @@
 //! What a class is told when it moves, is cancelled, or takes place after all.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 
 use sqlx::PgConnection;
 
@@ -39,13 +40,13 @@ pub(super) async fn tell_classes(
     changes: &[(ClassSession, ClassSession)],
     reason: &str,
 ) -> Answer<usize> {
-    let changed: Vec<_> = changes.iter().filter_map(|(before, after)| Some((after, change(before, after)?))).collect();
-    let mut offerings: Vec<Id> = changed.iter().map(|(class, _)| class.offering).collect();
+    let told: Vec<_> = changes.iter().filter_map(|(before, after)| Some((after, change(before, after)?))).collect();
+    let mut offerings: Vec<Id> = told.iter().map(|(class, _)| class.offering).collect();
     offerings.sort_unstable();
     offerings.dedup();
     let codes: HashMap<Id, String> = store::unit_codes(tx, &offerings).await?.into_iter().collect();
     let mut of_offering: HashMap<Id, Vec<News<'_>>> = HashMap::new();
-    for (class, (verb, what)) in changed {
+    for (class, (verb, what)) in told {
         let code = codes.get(&class.offering).map(String::as_str).unwrap_or_default();
         let head = format!("{code} {}", spoken_type(class.session_type));
         of_offering.entry(class.offering).or_default().push(News { verb, class, head, what });
@@ -104,7 +105,7 @@ fn description(news: &[&News<'_>], reason: &str) -> String {
         said.push_str(&one.what);
     }
     if news.len() > MOST {
-        said.push_str(&format!("; and {} more", news.len() - MOST));
+        let _written = write!(said, "; and {} more", news.len() - MOST);
     }
     said.push('.');
     if !reason.is_empty() {

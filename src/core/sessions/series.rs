@@ -98,7 +98,7 @@ pub(super) async fn change(
     if only_asked {
         let told = db::rehearse(&app.db, |tx, _| Box::pin(change_all(tx, actor, series, changes))).await?;
         let trial = match told {
-            Ok(changed) => Trial::of(StatusCode::OK, Vec::new()).answering(&changed)?,
+            Ok(done) => Trial::of(StatusCode::OK, Vec::new()).answering(&done)?,
             Err(clashes) => Trial::of(StatusCode::CONFLICT, clashes),
         };
         return Done::with(&trial).map(Tried::Asked);
@@ -106,7 +106,7 @@ pub(super) async fn change(
     db::write(&app.db, |tx, _| {
         Box::pin(async move {
             match change_all(tx, actor, series, changes).await? {
-                Ok(changed) => Done::with(&changed).map(Tried::Done),
+                Ok(done) => Done::with(&done).map(Tried::Done),
                 Err(clashes) => Err(clashes::refuse_for(&clashes).err().unwrap_or_else(Problem::absent)),
             }
         })
@@ -129,34 +129,33 @@ async fn change_all(
 
     let places: Vec<Place<'_>> = wanted.iter().filter_map(|(_, fields)| taken_by(fields)).collect();
     clashes::hold_all(tx, &places).await?;
-    let mut clashes = Vec::new();
+    let mut in_the_way = Vec::new();
     // One after the other, so that each also sees where those before it are now.
     for (class, fields) in &wanted {
         if let Some(place) = taken_by(fields) {
             let found = place.clashes(tx, &[class.date], Some(class.id)).await?;
             if !found.is_empty() {
-                clashes.extend(found.iter().map(|clash| clash.reason(&place)));
+                in_the_way.extend(found.iter().map(|clash| clash.reason(&place)));
                 continue;
             }
         }
         let written = store::replace(tx, actor.id(), class.id, fields).await;
         written.map_err(|error| Problem::from(error).explained(ClassSession::REFUSALS))?;
     }
-    if !clashes.is_empty() {
-        return Ok(Err(clashes));
+    if !in_the_way.is_empty() {
+        return Ok(Err(in_the_way));
     }
 
     let ids: Vec<Id> = wanted.iter().map(|(class, _)| class.id).collect();
     let sessions = store::classes(tx, &ids).await?;
-    let mut changed = Vec::with_capacity(wanted.len());
+    let mut moved = Vec::with_capacity(wanted.len());
     let mut log = Vec::with_capacity(wanted.len());
     for (class, fields) in &wanted {
         log.push((class.id, json_of(&ClassSession::fields(class))?, json_of(fields)?));
-        changed
-            .extend(sessions.iter().find(|after| after.id == class.id).map(|after| ((*class).clone(), after.clone())));
+        moved.extend(sessions.iter().find(|after| after.id == class.id).map(|after| ((*class).clone(), after.clone())));
     }
     audit::record_all(tx, actor, "update", ClassSession::NAME, &log).await?;
-    let told_count = tell_classes(tx, actor, &changed, "").await?;
+    let told_count = tell_classes(tx, actor, &moved, "").await?;
     Ok(Ok(ChangedSeries { changed_count: sessions.len(), told_count, series, sessions }))
 }
 

@@ -168,7 +168,7 @@ pub(super) async fn dashboard(
         let instructor = taught_by.get(&row.id).and_then(|id| people.get(id)).cloned();
         let slots = classes.get(&row.id).map(Vec::as_slice).unwrap_or_default();
         let attended = attendance.get(&row.id).copied().unwrap_or_default();
-        Card::of(row, own, (slots, attended), instructor, row.hindrance())
+        Card::of(row, own, (slots, attended), instructor, row.hindrance().as_ref())
     };
     let by_id: HashMap<Id, &CardRow> = rows.iter().map(|row| (row.id, row)).collect();
     let own = enrollments.iter().filter_map(|own| Some(card(by_id.get(&own.offering.id)?, Some(own))));
@@ -247,20 +247,21 @@ impl Card {
         own: Option<&Enrollment>,
         (slots, attended): (&[Slot], AttendanceCounts),
         instructor: Option<Instructor>,
-        hindrance: Option<Hindrance>,
+        hindrance: Option<&Hindrance>,
     ) -> Self {
         let offering = CardOffering::of(row);
         let label = own.map_or(Label::Available, |own| own.status.into());
         let mut schedule_summary = schedule::summary(slots, &row.notes);
-        if let Some(Hindrance::Because(says)) = &hindrance {
+        if let Some(Hindrance::Because(says)) = hindrance {
             schedule_summary.push_str(if schedule_summary.is_empty() { "" } else { " · " });
             schedule_summary.push_str(says);
         }
         Self {
-            status_label: match label {
-                // A seat that was given back can be taken again.
-                Label::Withdrawn if hindrance.is_none() => Label::Available,
-                label => label,
+            // A seat that was given back can be taken again.
+            status_label: if matches!(label, Label::Withdrawn) && hindrance.is_none() {
+                Label::Available
+            } else {
+                label
             },
             enrollment_id: own.map(|own| own.id),
             grade: own.map(|own| own.grade.clone()).unwrap_or_default(),

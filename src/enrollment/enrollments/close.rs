@@ -72,13 +72,12 @@ pub(super) async fn close(
     let (actor, reason, zone) = (&actor, reason.as_str(), app.config.time_zone.name());
     if only_asked {
         let told = db::rehearse(&app.db, |tx, _| Box::pin(closed(tx, actor, id, reason, zone))).await?;
-        let trial = match told {
-            Some(closed) => Trial::of(StatusCode::OK, Vec::new()).answering(&closed)?,
-            None => {
-                let (code, says) = ALREADY;
-                let reason = Reason { code, detail: says.to_owned(), facts: json!({ "offering": id }) };
-                Trial::of(StatusCode::CONFLICT, vec![reason])
-            }
+        let trial = if let Some(closed) = told {
+            Trial::of(StatusCode::OK, Vec::new()).answering(&closed)?
+        } else {
+            let (code, says) = ALREADY;
+            let reason = Reason { code, detail: says.to_owned(), facts: json!({ "offering": id }) };
+            Trial::of(StatusCode::CONFLICT, vec![reason])
         };
         return Done::with(&trial).map(Tried::Asked);
     }

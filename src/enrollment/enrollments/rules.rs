@@ -9,6 +9,7 @@ use crate::ids::{Id, Moment};
 
 /// What decides whether a student may enrol in an offering, read in one statement.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact by itself")]
 pub(super) struct Facts {
     pub(super) is_active_student: bool,
     pub(super) unit_code: String,

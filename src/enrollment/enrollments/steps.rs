@@ -387,7 +387,7 @@ fn set(by: By<'_>, held: &Held, wanted: &Wanted) -> Answer<Option<Step>> {
         Marks::Become(Some(marks)) if is_result && wanted.grade.as_deref().is_none_or(str::is_empty) => {
             by.boundaries.grade_of(marks).map(str::to_owned)
         }
-        _ => None,
+        Marks::Stay | Marks::Become(_) => None,
     };
     let named = by_marks.or_else(|| wanted.grade.clone());
     let follows = named.as_ref().and_then(|grade| of_grade(from, grade));
@@ -449,8 +449,10 @@ fn set(by: By<'_>, held: &Held, wanted: &Wanted) -> Answer<Option<Step>> {
     if let (Some(marks), true) = (marks, to.is_finished() && reason.trim().is_empty())
         && let Some(other) = by.boundaries.contradict(grade, marks)
     {
-        let says = format!("{marks} marks are {other}, not {grade}: correct one of the two, or give a `reason`.");
-        faults.add("marks", says);
+        faults.add(
+            "marks",
+            format!("{marks} marks are {other}, not {grade}: correct one of the two, or give a `reason`."),
+        );
     }
     for (field, day, fits, says) in &new_days {
         faults.unless(*fits, field, *says);
@@ -492,8 +494,8 @@ async fn refuse_unfit(tx: &mut PgConnection, by: By<'_>, held: &Held, ask: &Ask,
     let matters = |reason: &Reason| match reason.code {
         // Whoever is back in a class is in it beside what was taken since.
         code if returns => matches!(code, "already_in_unit" | "anti_requisite"),
-        "window_not_open" | "window_closed" | "offering_over" => false,
-        "offering_full" | "already_enrolled" | "too_many_pending" => false,
+        "window_not_open" | "window_closed" | "offering_over" | "offering_full" | "already_enrolled"
+        | "too_many_pending" => false,
         // An account that is not in use takes no seat, whoever says so.
         "not_a_student" => true,
         _ => !overrides,

@@ -72,16 +72,17 @@ async fn closing_an_offering_withdraws_cancels_and_tells_each_person_once() {
     let enrol = json!({ "offering": offering, "student": app.student().await.id });
     assert_eq!(staff.post(ENROLLMENTS, &enrol).await.body["code"], "offering_inactive");
 
-    let code = staff.get(&at(OFFERINGS, offering)).await.body["unit"]["code"].as_str().unwrap().to_owned();
+    let unit = staff.get(&at(OFFERINGS, offering)).await.body["unit"].clone();
+    let (code, name) = (unit["code"].as_str().unwrap(), unit["name"].as_str().unwrap());
     let (student_says, teacher_says) = (
-        format!("{code} 2026 S1: Too few students"),
+        format!("Your enrolment in {code} {name}, S1 2026 was withdrawn. Note: Too few students"),
         format!("{code} 2026 S1: Too few students (withdrawn: 2, classes cancelled: 2)"),
     );
     let wanted = json!([
         [convenor.id, "Class closed", teacher_says],
         [tutor.id, "Class closed", teacher_says],
-        [students[0].id, "Enrollment withdrawn", student_says],
-        [students[1].id, "Enrollment withdrawn", student_says],
+        [students[0].id, "Enrolment withdrawn", student_says],
+        [students[1].id, "Enrolment withdrawn", student_says],
     ]);
     assert_eq!(told(&app).await, wanted);
 

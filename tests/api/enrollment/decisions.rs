@@ -101,7 +101,8 @@ async fn a_student_withdraws_until_the_last_day_and_staff_after_it() {
     assert_eq!((&shown.body["status"], &shown.body["withdrawn_date"]), (&json!("WITHDRAWN"), &json!("2026-03-02")));
     assert_eq!(taken(app, *offering).await, 0);
     let class = scene.class().await;
-    let left = format!("{} {} no longer asks for a seat in {class}.", student.first_name, student.last_name);
+    let (code, _) = class.split_once(' ').unwrap();
+    let left = format!("{} {} no longer asks for a seat in {code} 2026 S1.", student.first_name, student.last_name);
     let wanted = json!([
         [student.id, student.id, "Enrolment withdrawn", format!("Your enrolment in {class} was withdrawn."), id],
         [scene.convenor.id, student.id, "Student withdrew", left, id],

@@ -32,7 +32,6 @@ async fn marks_that_contradict_the_grade_need_a_reason() {
             staff.patch(&at(ENROLLMENTS, id), &sent).await.expect(200);
             continue;
         };
-        let marks = if marks.contains('.') { marks.to_owned() } else { marks.to_owned() };
         let says = format!("{marks} marks are {other}, not {grade}: correct one of the two, or give a `reason`.");
         let tried = staff.post(&format!("{BULK}?dry_run=true"), &json!({ "rows": [row] })).await;
         assert_eq!(tried.expect(200)["reasons"][0]["facts"]["errors"]["marks"], json!([says]), "{grade} {marks}");

@@ -98,10 +98,12 @@ pub(crate) fn words_of_the_inside(reply: &Reply) -> Vec<String> {
 }
 
 /// Where what is needed depends on the rest of the body, on the row or on the caller, which descriptions say.
-const IT_DEPENDS: [(&str, &str); 10] = [
+const IT_DEPENDS: [(&str, &str); 12] = [
     ("/api/academic/unit-resources/", "a url, or in multipart a file"),
     ("/api/academic/unit-resources/{id}/", "a url, unless there is a file"),
     ("/api/core/events/{id}/generation_callback/", "an id in the calendar, or content"),
+    ("/api/core/notifications/", "a recipient, or an offering"),
+    ("/api/core/sessions/series/{series}/", "a first day, where a change of one thing requires nothing"),
     ("/api/core/sessions/{id}/attendance/", "records, or a default"),
     ("/api/enrollment/enrollments/{id}/", "a grade, for COMPLETED and FAILED"),
     ("/api/token/", "an email or a username"),

@@ -122,9 +122,14 @@ async fn addresses_that_no_mail_can_reach_are_refused_at_the_door() {
             "email": email, "username": "n", "password": "harbour-Quilt-77", "confirm_password": "harbour-Quilt-77",
         })
     };
-    for email in
-        ["a@[127.0.0.1]", "\"quoted local\"@swin.edu.vn", "\"quoted\"@swin.edu.vn", "a@swin", "nguyễn@swin.edu.vn", "an@xn--ihc-uqa4598avha.vn"]
-    {
+    for email in [
+        "a@[127.0.0.1]",
+        "\"quoted local\"@swin.edu.vn",
+        "\"quoted\"@swin.edu.vn",
+        "a@swin",
+        "nguyễn@swin.edu.vn",
+        "an@xn--ihc-uqa4598avha.vn",
+    ] {
         for by in [app.anonymous(), (*admin).clone()] {
             let reply = by.post("/api/users/users/", &with(email)).await;
             assert_eq!(

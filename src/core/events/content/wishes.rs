@@ -289,18 +289,17 @@ fn asks_for_texts(words: &[String]) -> bool {
 /// `Mention that parking is free` as `Parking is free.`
 fn mentioned(part: &str) -> Option<String> {
     let part = without(part, &["please ", "also ", "then "]);
-    let rest = match after(part, &MENTION) {
-        Some(rest) => rest,
-        None => {
-            let rest = after(part, &ADD)?;
-            let is_sentence = after(rest, &A_SENTENCE).is_some();
-            let words = words(rest);
-            let first = words.first().map(String::as_str).unwrap_or_default();
-            if !is_sentence && (A_THING.contains(&first) || !changes(&words).is_empty()) {
-                return None;
-            }
-            rest
+    let rest = if let Some(rest) = after(part, &MENTION) {
+        rest
+    } else {
+        let rest = after(part, &ADD)?;
+        let is_sentence = after(rest, &A_SENTENCE).is_some();
+        let words = words(rest);
+        let first = words.first().map(String::as_str).unwrap_or_default();
+        if !is_sentence && (A_THING.contains(&first) || !changes(&words).is_empty()) {
+            return None;
         }
+        rest
     };
     let rest = without(rest, &A_SENTENCE).trim_matches([' ', ':', '"', '“', '”']);
     let mut letters = rest.chars();
@@ -331,11 +330,8 @@ fn without<'t>(text: &'t str, beginnings: &[&str]) -> &'t str {
 mod tests {
     use super::*;
 
-    fn asked(changes: &[Wish], mentions: &[&str]) -> Result<Wishes, String> {
-        Ok(Wishes {
-            changes: changes.to_vec(),
-            mentions: mentions.iter().map(|sentence| (*sentence).to_owned()).collect(),
-        })
+    fn asked(changes: &[Wish], mentions: &[&str]) -> Wishes {
+        Wishes { changes: changes.to_vec(), mentions: mentions.iter().map(|sentence| (*sentence).to_owned()).collect() }
     }
 
     #[test]
@@ -352,7 +348,7 @@ mod tests {
             ("Thanks! Make it shorter.", asked(&[Wish::Shorter], &[])),
             ("Write it shorter", asked(&[Wish::Shorter], &[])),
         ] {
-            assert_eq!(read(prompt), expected, "{prompt}");
+            assert_eq!(read(prompt), Ok(expected), "{prompt}");
         }
     }
 
@@ -366,11 +362,11 @@ mod tests {
             ("Include a note that parking is free", "Parking is free."),
             ("say that ärger is over", "Ärger is over."),
         ] {
-            assert_eq!(read(prompt), asked(&[], &[said]), "{prompt}");
+            assert_eq!(read(prompt), Ok(asked(&[], &[said])), "{prompt}");
         }
         assert_eq!(
             read("Make it shorter and mention that tea is free. Say that dogs may come, make it friendlier"),
-            asked(&[Wish::Shorter, Wish::Friendly], &["Tea is free.", "Dogs may come."])
+            Ok(asked(&[Wish::Shorter, Wish::Friendly], &["Tea is free.", "Dogs may come."]))
         );
     }
 
@@ -379,7 +375,7 @@ mod tests {
         for prompt in
             ["Generate event content", "Please write the texts for this event.", "create a new social post", " "]
         {
-            assert_eq!(read(prompt), asked(&[], &[]), "{prompt}");
+            assert_eq!(read(prompt), Ok(asked(&[], &[])), "{prompt}");
         }
     }
 
