@@ -14,16 +14,23 @@ $$;
 -- When the seat was granted last; null where it is not known, or not granted yet.
 alter table enrollments add column enrolled_at timestamptz;
 
--- Whose year is past, or whose last class has ended.
+-- Whose year is past, or whose last class has ended. It is asked of one offering at a time, by `exists`: `in` looks at all of them.
 create view offerings_over as
 select o.id as offering_id
   from offerings o
  where o.year < (select date_part('year', local_day()))
-    or (select max(s.date + coalesce(s.end_time, s.start_time))
-          from class_sessions s
-         where s.offering_id = o.id
-           and s.status = 'scheduled'
-           and s.deleted_at is null) <= (select local_time_of(rule_now()));
+    or (exists (select
+                  from class_sessions s
+                 where s.offering_id = o.id
+                   and s.status = 'scheduled'
+                   and s.deleted_at is null)
+        and not exists (select
+                          from class_sessions s
+                         where s.offering_id = o.id
+                           and s.date >= (select local_day())
+                           and s.date + coalesce(s.end_time, s.start_time) > (select local_time_of(rule_now()))
+                           and s.status = 'scheduled'
+                           and s.deleted_at is null));
 
 -- For whoever holds a granted seat, the classes that have begun since it was granted, and those before in which they were marked.
 create view counted_classes as

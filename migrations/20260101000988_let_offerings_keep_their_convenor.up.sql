@@ -45,7 +45,7 @@ begin
            updated_at = rule_now()
      where unit_id = new.id
        and convenor_id is not distinct from old.convenor_id
-       and id not in (select offering_id from offerings_over);
+       and not exists (select from offerings_over v where v.offering_id = offerings.id);
     return null;
 end
 $$;

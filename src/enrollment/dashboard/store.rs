@@ -113,7 +113,7 @@ pub(super) async fn offerings(conn: &mut PgConnection, student: &Student<'_>) ->
                   and o.is_active
                   and u.is_active
                   and o.deleted_at is null
-                  and o.id not in (select v.offering_id from offerings_over v)
+                  and not exists (select from offerings_over v where v.offering_id = o.id)
                   and o.enrollment_start <= rule_now()
                   and o.enrollment_end > rule_now()
                   and o.unit_id not in (select unit_id from taken)

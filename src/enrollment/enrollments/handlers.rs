@@ -43,7 +43,8 @@ pub(crate) struct Enrollment {
 pub(in crate::enrollment) const COLUMNS: Columns = Columns { student: "e.student_id", offering: "e.offering_id" };
 
 /// Whether a result is due: the classes are over, and there is none.
-const RESULTS_DUE: &str = "(e.status = 'ENROLLED' and e.offering_id in (select v.offering_id from offerings_over v))";
+const RESULTS_DUE: &str =
+    "(e.status = 'ENROLLED' and exists (select from offerings_over v where v.offering_id = e.offering_id))";
 
 /// What lists of enrolments can be narrowed by.
 const FILTERS: &[Filter] = &[

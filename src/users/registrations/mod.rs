@@ -58,7 +58,7 @@ pub(super) async fn wait(
                             None => store::add(tx, asked).await?,
                         }
                     }
-                    Accepted::with(&Waiting { detail: "A mail with a link is on its way to this address. The account can be used once the link was." })
+                    Accepted::with(&Waiting { detail: "A mail with a link is on its way to this address. The account can be used once the link has been followed." })
                 })
             },
         )
