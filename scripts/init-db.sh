@@ -169,6 +169,10 @@ select format('grant %s on table public.%I to %I',
                    else 'select, insert, update' end,
               name, :'app')
   from tables \gexec
+-- Views are only read.
+select format('grant select on table public.%I to %I', c.relname, :'app')
+  from pg_class c
+ where c.relnamespace = 'public'::regnamespace and c.relkind = 'v' \gexec
 select format('grant update (%s) on table public.%I to %I',
               case p.proname when 'refuse_audit_change' then 'details, salt, ip_address, user_agent, origin_salt'
                    else array_to_string(string_to_array(rtrim(encode(t.tgargs, 'escape'), '\\0'), '\\000'), ', ') end,
