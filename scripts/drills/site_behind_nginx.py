@@ -46,6 +46,7 @@ class Site:
             "HTTPS_LISTEN": f"127.0.0.1:{self.https}", "CERTIFICATE": f"{certificates}/tls.crt",
             "KEY": f"{certificates}/tls.key", "MEDIA_ROOT": f"{self.folder}/media", "WEB_ROOT": f"{self.folder}/web",
             "RUN_DIR": str(self.run), "ACCESS_LOG": f"{self.run}/access.log", "ERROR_LOG": f"{self.run}/error.log",
+            "ALLOWED_HOSTS": "localhost,cms.example.edu",
             "MAX_UPLOAD_MB": "1", "CORS_ALLOWED_ORIGINS": "https://app.example.edu",
         }
         text = self.made.run("./scripts/nginx-conf.sh", env=env)

@@ -97,6 +97,10 @@ def smoke(site, goal):
     nginx = refused_early(site, "/api/academic/unit-resources/", len(huge), headers["Content-Type"], staff)
     goal((server.status, nginx.status) == (413, 413) and nginx.one("content-type") == "application/problem+json" and nginx.json()["status"] == 413
          and not nginx.twice(), "too large a file is 413: by the server, and by nginx before it comes")
+    stranger = raw(site, b"POST /api/core/media/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+                   b"Content-Length: 2000000\r\n\r\n" + b"x" * 1000)
+    goal(stranger.status == 401, f"whoever shows no token is refused at the head of an upload: {stranger.status}")
+    goal(not any((site.run / "nginx-body").rglob("*")) if (site.run / "nginx-body").exists() else True, "and nothing of it lies with nginx")
     fits, headers = multipart({"unit": str(unit.json()["id"]), "title": "Fits", "resource_type": "OTHER"}, "fits.txt", b"x" * (1024 * 1024))
     goal(site.ask("POST", "/api/academic/unit-resources/", fits, staff, headers).status == 201, "one of MAX_UPLOAD_MB passes")
     limits(site, goal, student)
@@ -114,8 +118,16 @@ def smoke(site, goal):
     twice = {p: a.twice() for p, a in answers.items() if a.twice()}
     goal(not twice, f"each of {len(HEADERS)} headers stands once on each of {len(answers)} answers {twice or ''}")
     goal(answers["405"].status == 405 and answers["405"].one("content-type") == "application/problem+json", f"a wrong method is 405: {answers['405'].status} {answers['405'].one('content-type')}")
-    broken = raw(site, b"GET /%00 HTTP/1.1\r\nHost: localhost\r\n\r\n"), raw(site, b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 40000 + b"\r\n\r\n")
-    goal(all(a.status == 400 and a.one("content-type") == "application/problem+json" and not a.twice() for a in broken), "what is malformed is 400")
+    broken = [raw(site, b"GET /%00 HTTP/1.1\r\nHost: localhost\r\n\r\n"), raw(site, b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 40000 + b"\r\n\r\n"),
+              raw(site, b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n")]
+    goal([a.status for a in broken] == [400, 431, 421] and all(a.one("content-type") == "application/problem+json" and not a.twice() for a in broken),
+         f"malformed, too many headers, another site's name: {[a.status for a in broken]}")
+    long = raw(site, b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 30000 + b"\r\n\r\n")
+    goal(long.status == 200, f"a header of 30 kB passes: {long.status}")
+    own = [raw(site, f"{line} HTTP/1.1\r\nHost: localhost\r\nOrigin: https://app.example.edu\r\nContent-Length: {length}\r\n\r\n".encode())
+           for line, length in (("POST /api/token/", 2 * 1024 * 1024), ("POST /api/core/media/", 40 * 1024 * 1024))]
+    goal([(a.status, a.all("access-control-allow-origin")) for a in own] == [(413, ["https://app.example.edu"])] * 2,
+         f"nginx's own 413 can be read by the web page's origin: {[(a.status, a.all('access-control-allow-origin')) for a in own]}")
     goal("script-src" in docs.one("content-security-policy"), "the server's own policy for its interactive page stands")
     goal((health.status, other.status, metrics.status) == (200, 404, 404), "health is public, nothing else for operators is")
     hsts = {a.one("strict-transport-security") for a in answers.values()}
@@ -128,6 +140,10 @@ def smoke(site, goal):
     plain = http.client.HTTPConnection("127.0.0.1", site.http, timeout=10)
     plain.request("POST", "/api/token/?a=b", headers={"Host": "localhost"})
     moved = plain.getresponse()
+    astray = http.client.HTTPConnection("127.0.0.1", site.http, timeout=10)
+    astray.request("GET", "/api/x", headers={"Host": "evil.example"})
+    astray = astray.getresponse()
+    goal(astray.status == 421 and not astray.getheader("Location"), f"nobody is sent to another site: {astray.status}")
     goal(moved.status == 308 and moved.getheader("Location") == "https://localhost/api/token/?a=b", f"http leads to https: {moved.status} {moved.getheader('Location')}")
     for version, wanted in ((ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1_2, True), (ssl.TLSVersion.TLSv1_3, True)):
         goal(speaks(site, version) == wanted, f"{version.name} is {'spoken' if wanted else 'refused'}")
@@ -177,7 +193,11 @@ def limits(site, goal, token):
             thread.join()
         return statuses
 
-    caller = "a caller of a drill's"
+    def made_up(number):
+        """What has the shape of a token, and is none."""
+        return "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0." + str(number).rjust(43, "a")
+
+    caller = made_up(0)
     first = burst("/health/live", 480, caller)
     goal(all(status == 200 for status, *_ in first), "480 requests at once are served")
     many = burst("/health/live", 3200, caller)
@@ -188,6 +208,32 @@ def limits(site, goal, token):
     goal(other.status == 200, "another caller behind the same address is not affected")
     refreshed = [site.ask("POST", p, {"refresh": "x"}, headers={"Authorization": f"Bearer {caller}"}).status for p in ("/api/token/refresh/", "/api/token/refresh")]
     goal(refreshed == [401, 401], f"nor is the refresh of tokens: {refreshed}")
+    # Words that are no token are one caller, the address; tokens that are made up have a limit all together.
+    words = [site.ask("GET", "/health/live", headers={"Authorization": f"Bearer word {number}"}).status for number in range(3)]
+    goal(words == [200] * 3, f"what is no token is counted by its address: {words}")
+    tokens, lock = [], threading.Lock()
+
+    def flood(first):
+        connection = site.connect()
+        for number in range(first, first + 1000):
+            connection.request("GET", "/health/live", headers={"Authorization": "Bearer " + made_up(number)})
+            answer = connection.getresponse()
+            answer.read()
+            with lock:
+                tokens.append(answer.status)
+        connection.close()
+
+    began = time.monotonic()
+    threads = [threading.Thread(target=flood, args=(1000 * (number + 1),)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    took = time.monotonic() - began
+    room = 2000 + 500 * took
+    goal(tokens.count(429) > 0 and tokens.count(200) < room * 1.1 + 100,
+         f"of 8000 requests of an address in {took:.1f} s, each with a token of its own, {tokens.count(429)} are 429")
+    time.sleep(2)
     rate = [status for status, *_ in burst("/health/live", 8, caller)]
     time.sleep(1)
     later = [status for status, *_ in burst("/health/live", 48, caller)]

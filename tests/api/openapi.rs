@@ -327,6 +327,21 @@ fn nginx_knows_every_path_that_is_not_below_that_of_the_api() {
     }
 }
 
+/// Bodies of more than a megabyte are taken where files come in, and nowhere else.
+#[test]
+fn nginx_takes_large_bodies_exactly_where_files_come_in() {
+    let conf = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/nginx.conf")).unwrap();
+    let location = conf.lines().find_map(|line| line.trim().strip_prefix("location ~ ^/api/(academic")).unwrap();
+    let pattern = format!("^/api/(academic{}", location.trim_end_matches(" {"));
+    let takes = regex::Regex::new(&pattern).unwrap();
+    let document = crate::support::documented::document();
+    for (path, verbs) in document["paths"].as_object().unwrap() {
+        let takes_files = verbs["post"]["requestBody"]["content"].get("multipart/form-data").is_some();
+        let asked = path.replace("{id}", "7");
+        assert_eq!(takes.is_match(&asked), takes_files, "{path}");
+    }
+}
+
 #[tokio::test]
 async fn redoc_leads_to_the_page() {
     let app = TestApp::start().await;
