@@ -91,5 +91,14 @@ use_database() {
     export PGCONNECT_TIMEOUT="${PGCONNECT_TIMEOUT:-10}" PGAPPNAME="${PGAPPNAME:-swincms scripts}"
 }
 
+# The newest whole backup in BACKUP_DIR; nothing when there is none.
+newest_backup() {
+    local folder newest=''
+    for folder in "$BACKUP_DIR"/swincms-[0-9]*T[0-9]*Z; do
+        [[ ! -d $folder || ! ${folder##*/} =~ ^swincms-[0-9]{8}T[0-9]{6}Z$ ]] || newest=$folder
+    done
+    printf '%s' "$newest"
+}
+
 # psql that stops at the first error, reads no ~/.psqlrc and prints bare values.
 ask() { psql -X -q -A -t -v ON_ERROR_STOP=1 "$@"; }

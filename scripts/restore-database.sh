@@ -4,16 +4,21 @@
 #   ./scripts/restore-database.sh FOLDER              asks before the databases are swapped
 #   ./scripts/restore-database.sh FOLDER --yes        does not ask
 #   ./scripts/restore-database.sh FOLDER --verify     restores, verifies, and removes what it made: is this backup good?
+#   ./scripts/restore-database.sh --newest --verify   the newest in BACKUP_DIR, as each week
 #
 # Verified are the checksums, that every statement of the dump runs, the number of rows of each table, that what always holds
 # (tests/invariants.sql) holds, and that each uploaded file is there with the checksum that the database has for it. The old
 # database and files stay beside the new, as …_before_…, until you remove them. Stop the servers first: whoever is connected
-# when the databases are swapped is disconnected.
+# when the databases are swapped is disconnected. What --verify finds it also writes into the backup, as `verdict`, which
+# `backup-database.sh --check` and `swincms check --deploy` read. Files that were missing when the backup was made (missing.txt)
+# are told, and keep nobody from restoring the rest.
 #
 # It connects as a superuser, by DATABASE_URL, POSTGRES_* or PGHOST, PGUSER …; names of roles are those of init-db.sh. Also
 # from the environment:
 #   DB_NAME       the database to replace     the one that the URL names, or swincms
 #   MEDIA_ROOT    the uploaded files          .data/media
+#   BACKUP_DIR    where --newest looks        .data/backups
+#   JOBS          how many sessions load      as many as there are cores, at most 4
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/database-url.sh
@@ -24,6 +29,11 @@ for argument in "$@"; do
     case "$argument" in
         --yes) yes=true ;;
         --verify) verify_only=true ;;
+        --newest)
+            BACKUP_DIR=${BACKUP_DIR:-.data/backups}
+            backup=$(newest_backup)
+            [ -n "$backup" ] || fail "there is no backup in $BACKUP_DIR (BACKUP_DIR)"
+            ;;
         -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit ;;
         -*) fail "unknown argument: $argument" ;;
         *) [ -z "$backup" ] || fail "one folder is expected"; backup=$argument ;;
@@ -44,9 +54,36 @@ new=${DB_NAME}_new_$stamp
 old=${DB_NAME}_before_$stamp
 new_media=$MEDIA_ROOT/.new-$stamp
 old_media=$MEDIA_ROOT/.before-$stamp
+JOBS=${JOBS:-$(nproc 2>/dev/null || echo 1)}
+[[ $JOBS =~ ^[1-9][0-9]*$ ]] || fail "JOBS is no number of sessions"
+[ "$JOBS" -le 4 ] || JOBS=4
 umask 027
 
+# A step of the work, and how long the one before it took.
+step_began=$SECONDS step_name=''
+step() {
+    [ -z "$step_name" ] || [ $((SECONDS - step_began)) -lt 2 ] || say "   took $((SECONDS - step_began)) s"
+    step_began=$SECONDS step_name=$1
+    [ -z "$1" ] || say "$1"
+}
+
+# What a verification ended with, for those who look at the backup later.
+verdict() {
+    $verify_only || return 0
+    printf '%s\t%s\t%s\n' "$1" "$(date -u +%FT%TZ)" "${2:-}" >"$backup/.verdict" 2>/dev/null \
+        && mv -f "$backup/.verdict" "$backup/verdict" \
+        || say "warning: the verdict could not be written into $backup"
+}
+# The backup is no good, which is another thing than that it could not be looked at.
+bad() {
+    verdict bad "$*"
+    fail "$*"
+}
+
 swapped=false
+trap 'exit 130' INT
+trap 'exit 143' TERM
+trap 'exit 129' HUP
 clean_up() {
     if ! $swapped; then
         rm -rf "$new_media"
@@ -54,28 +91,44 @@ clean_up() {
     fi
 }
 
-say "1. checksums"
+step "1. checksums"
 for file in database.dump media.tar rows.tsv SHA256SUMS; do
-    [ -f "$backup/$file" ] || fail "$backup has no $file: it is not whole, or no backup of ours"
+    [ -f "$backup/$file" ] || bad "$backup has no $file: it is not whole, or no backup of ours"
 done
-[ "$(awk '{ print $2 }' "$backup/SHA256SUMS" | sort | tr '\n' ' ')" = "database.dump media.tar rows.tsv " ] \
-    || fail "SHA256SUMS does not name the three files of a backup"
-(cd "$backup" && sha256sum --check --strict --quiet SHA256SUMS) || fail "the backup is damaged; nothing was changed"
+has_missing=''
+[ ! -e "$backup/missing.txt" ] || has_missing='missing.txt '
+[ "$(awk '{ print $2 }' "$backup/SHA256SUMS" | LC_ALL=C sort | tr '\n' ' ')" = "database.dump media.tar ${has_missing}rows.tsv " ] \
+    || bad "SHA256SUMS does not name the files of a backup"
+(cd "$backup" && sha256sum --check --strict --quiet SHA256SUMS) || bad "the backup is damaged; nothing was changed"
 
-say "2. the dump, into the new database $new"
+step "2. the dump ($(du -sh "$backup/database.dump" | cut -f1), $(awk -F '\t' '{ n += $2 } END { print n + 0 }' "$backup/rows.tsv") rows), into the new database $new"
 trap clean_up EXIT
+# A restore that was killed a day ago and more can remove nothing itself. Nobody else makes databases of this name.
+while IFS= read -r left; do
+    [[ $left =~ ^${DB_NAME}_new_([0-9]{14})$ && ${BASH_REMATCH[1]} < $(date -u -d '-1 day' +%Y%m%d%H%M%S) ]] || continue
+    say "   removing $left, which a restore has left behind"
+    ask -c "drop database if exists $left" >/dev/null || say "   $left could not be removed"
+done < <(ask -c "select datname from pg_database where datname like '${DB_NAME//_/\\_}\\_new\\_%'")
 if ! said=$(DB_NAME=$new "$here/init-db.sh" 2>&1); then fail "the new database could not be made: $said"; fi
-pg_restore --exit-on-error --no-owner --no-privileges --role="${OWNER_ROLE:-swincms_owner}" --dbname="$new" "$backup/database.dump" \
-    || fail "the dump cannot be restored; nothing was changed"
+# It names each table that it has begun, which is all the progress that there is to tell.
+LC_ALL=C pg_restore --verbose --jobs="$JOBS" --exit-on-error --no-owner --no-privileges --role="${OWNER_ROLE:-swincms_owner}" \
+    --dbname="$new" "$backup/database.dump" 2> >(awk '
+        /processing data for table/ { gsub(/.*processing data for table |"/, ""); print "   " $0; fflush(); next }
+        /^pg_restore: (connecting|creating|processing|executing|entering|launching|finished|implied|dropping|setting|no item|starting|adding|skipping|reading|while|transferring|reducing|disabling|enabling)/ { next }
+        { print }' >&2) \
+    || bad "the dump cannot be restored; nothing was changed"
 if ! said=$(DB_NAME=$new "$here/init-db.sh" --grants 2>&1); then fail "the rights could not be given: $said"; fi
+# Without statistics what follows, and the server after it, would be planned for empty tables.
+step "   statistics"
+ask -d "$new" -c analyze || fail "the tables could not be analysed; nothing was changed"
 
-say "3. rows"
+step "3. rows"
 while IFS=$'\t' read -r table count; do
-    found=$(ask -d "$new" -c "select count(*) from $table") || fail "the table $table is missing; nothing was changed"
-    [ "$found" = "$count" ] || fail "$table has $found rows, the backup had $count; nothing was changed"
+    found=$(ask -d "$new" -c "select count(*) from $table") || bad "the table $table is missing; nothing was changed"
+    [ "$found" = "$count" ] || bad "$table has $found rows, the backup had $count; nothing was changed"
 done <"$backup/rows.tsv"
 
-say "4. what always holds"
+step "4. what always holds"
 broken=0
 statement=''
 while IFS= read -r line || [ -n "$line" ]; do
@@ -89,24 +142,32 @@ while IFS= read -r line || [ -n "$line" ]; do
     fi
     statement=''
 done <"$here/../tests/invariants.sql"
-[ "$broken" -eq 0 ] || fail "the backup breaks what always holds; nothing was changed"
+[ "$broken" -eq 0 ] || bad "the backup breaks what always holds; nothing was changed"
 
-say "5. uploaded files"
+step "5. uploaded files"
 mkdir -p "$new_media/public" "$new_media/private"
-tar --extract --file="$backup/media.tar" --directory="$new_media" --no-same-owner || fail "the uploaded files cannot be unpacked"
+tar --extract --file="$backup/media.tar" --directory="$new_media" --no-same-owner || bad "the uploaded files cannot be unpacked"
 ask -d "$new" -c "select encode(sha256, 'hex') || '  ' || case when public and not hidden then 'public/' else 'private/' end || name
                     from stored_files where deleted_at is null order by id" >"$new_media/.sums"
+if [ -n "$has_missing" ]; then
+    # Their lines are found by name; what is there all the same is checked like the others.
+    awk 'NR == FNR { gone[$0]; next } { name = substr($0, 67) } !(name in gone)' "$backup/missing.txt" "$new_media/.sums" >"$new_media/.kept"
+    mv "$new_media/.kept" "$new_media/.sums"
+    say "   $(wc -l <"$backup/missing.txt") files were missing already when the backup was made: $backup/missing.txt"
+fi
 # With no files there is nothing to check, which sha256sum takes for a fault.
 if [ -s "$new_media/.sums" ] && ! (cd "$new_media" && sha256sum --check --strict --quiet .sums >&2); then
-    fail "uploaded files are missing or not what the database says; nothing was changed"
+    bad "uploaded files are missing or not what the database says; nothing was changed"
 fi
 rm "$new_media/.sums"
 # The server, and nginx beside it, must be able to read what whoever runs this has unpacked.
 [ ! -e "$MEDIA_ROOT/public" ] || chown -R --reference="$MEDIA_ROOT/public" "$new_media" 2>/dev/null || true
 chmod -R u=rwX,g=rwX,o=rX "$new_media"
 
+step ''
 if $verify_only; then
-    say "The backup is good; nothing was changed."
+    verdict good
+    say "The backup is good${has_missing:+ but for those files}; nothing was changed. All this took $SECONDS s."
     exit
 fi
 if ! $yes; then
@@ -115,7 +176,7 @@ if ! $yes; then
     [ "$answer" = yes ] || fail "as you say; nothing was changed"
 fi
 
-say "6. the swap"
+step "6. the swap"
 exists=$(ask -c "select count(*) from pg_database where datname = '$DB_NAME'")
 {
     if [ "$exists" = 1 ]; then

@@ -2,7 +2,9 @@
 
 Goals: the restored database is row by row that of the dump's moment, and so are the files; a dump or files that were
 damaged, in the archive or beneath its checksums, are refused and nothing is changed; of faked dates those of more than
-30 days are removed; a backup that is broken off leaves nothing under its final name.
+30 days are removed; a backup that is broken off leaves nothing under its final name; a file that is lost is told, and keeps
+nobody from restoring the rest; what a verification finds, it writes down. With `--rows N` there are N enrolments beside, and
+it says how long backup, verification and restore of them take.
 """
 
 import hashlib
@@ -13,6 +15,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -60,18 +63,60 @@ def add_files(made, root, count):
         select (select min(id) from units), f.original_name, 'OTHER', f.id from stored_files f where not f.public""")
 
 
-def main(program):
+def add_enrolments(made, rows):
+    """So many results of long ago, eight of each student, with all that goes along with a result."""
+    made.sql(f"""
+        set synchronous_commit = off;
+        insert into units (code, name, credit_points) select 'BIG' || n, 'Big ' || n, 12.5 from generate_series(1, 8) n;
+        insert into intakes (semester, year) values ('S1', 2020) on conflict do nothing;
+        insert into offerings (unit_id, intake_id, semester, year, enrollment_start, enrollment_end, capacity, requires_approval)
+        select u.id, i.id, i.semester, i.year, '2020-01-01', '2020-02-01', 0, false
+          from units u, intakes i where u.code like 'BIG%' and (i.semester, i.year) = ('S1', 2020);
+        insert into unit_anti_requisites
+        select least(a.id, b.id), greatest(a.id, b.id) from units a, units b
+         where a.code like 'BIG%' and b.code not like 'BIG%' on conflict do nothing;
+        create temp table big as
+        with made as (
+            insert into users (email, username, password_hash, first_name, last_name, user_type)
+            select 'big' || n || '@swin.edu.au', 'big' || n, 'none', 'Văn ' || n, 'Nguyễn', 'student'
+              from generate_series(1, {rows} / 8) n
+            returning id)
+        select id from made;
+        insert into student_profiles (user_id, student_id) select id, 'BIG-' || id from big;
+        insert into gold_accounts (student_id) select id from big on conflict do nothing;
+        create temp table results as
+        with made as (
+            insert into enrollments (student_id, offering_id, status, grade, completion_date, enrolled_at)
+            select b.id, o.id, 'COMPLETED', 'P', '2020-07-01', '2020-01-15'
+              from big b, offerings o join units u on u.id = o.unit_id where u.code like 'BIG%'
+            returning id, student_id, offering_id)
+        select * from made;
+        insert into enrollment_history (enrollment_id, from_status, to_status) select id, '', 'ENROLLED' from results;
+        insert into enrollment_history (enrollment_id, from_status, to_status, to_grade)
+        select id, 'ENROLLED', 'COMPLETED', 'P' from results;
+        insert into transcripts (enrollment_id, student_id, unit_code, unit_name, semester, year, credit_points, status, grade,
+                                 grade_point, completion_date)
+        select r.id, r.student_id, u.code, u.name, o.semester, o.year, u.credit_points, 'COMPLETED', 'P', 1, '2020-07-01'
+          from results r join offerings o on o.id = r.offering_id join units u on u.id = o.unit_id;
+        update offerings o set current_enrollment = (select count(*) from results r where r.offering_id = o.id)
+         where o.id in (select offering_id from results);""")
+
+
+def main(program, *arguments):
+    if arguments and (len(arguments) != 2 or arguments[0] != "--rows" or not arguments[1].isdecimal()):
+        sys.exit("--rows and how many enrolments are expected")
+    rows = int(arguments[1]) if arguments else 0
     goals = Goals()
     programs = os.environ["PG_BIN"]
     with tempfile.TemporaryDirectory(prefix="swincms-drill-") as folder:
         os.chmod(folder, 0o755)
         with cluster(folder, programs) as made:
             migrate(made, program, folder)
-            drill(made, program, Path(folder), goals.goal)
+            drill(made, program, Path(folder), goals.goal, rows)
     return goals.close()
 
 
-def drill(made, program, folder, goal):
+def drill(made, program, folder, goal, many):
     media, backups = folder / "media", folder / "backups"
     made.run(program, "seed", "--force", "--students", "300", env=production(made, folder), cwd=folder)
     add_files(made, media, 60)
@@ -191,7 +236,82 @@ def drill(made, program, folder, goal):
     goal("42501" in wrong, "and the application's role may delete no user")
     again = back_up()
     goal(again.returncode == 0, "the next backup is made by the role for it")
+    verdicts(made, folder, Path(again.stdout.strip()), back_up, restore, goal)
+    if many:
+        large(made, many, back_up, restore, goal)
+
+
+def verdicts(made, folder, good, back_up, restore, goal):
+    """What is written down of a backup, and who reads it."""
+    media, backups = folder / "media", folder / "backups"
+
+    def check():
+        return subprocess.run(["./scripts/backup-database.sh", "--check"], env=made.env | {"BACKUP_DIR": str(backups)}, text=True,
+                              capture_output=True)
+
+    def verdict(of):
+        return (of / "verdict").read_text().split("\t")[0] if (of / "verdict").exists() else "none"
+
+    unverified = check()
+    restore(good, "--verify")
+    goal(unverified.returncode == 0 and "not verified" in unverified.stderr and verdict(good) == "good" and check().returncode == 0,
+         f"a verification writes its verdict: {check().stderr.strip()}")
+
+    # A file is lost, and only then a backup made.
+    lost = next((media / "private").iterdir())
+    away = folder / "lost"
+    shutil.move(lost, away)
+    done = back_up()
+    without = Path(done.stdout.strip())
+    goal(done.returncode == 3 and f"private/{lost.name}" in done.stderr and (without / "missing.txt").read_text() == f"private/{lost.name}\n",
+         f"a lost file is told, in a backup that is kept: {done.stderr.strip().splitlines()[-2][:100]}")
+    goal(check().returncode == 1, f"and makes it no good one: {check().stderr.strip()[-80:]}")
+    verified = restore(without, "--verify")
+    goal(verified.returncode == 0 and "missing already" in verified.stderr, f"the rest can be restored: {verified.stderr.strip().splitlines()[-1]}")
+    shutil.move(away, lost)
+
+    # A backup that is found bad.
+    time.sleep(1.1)
+    broken = Path(back_up().stdout.strip())
+    lines = (broken / "rows.tsv").read_text().replace("public.units\t", "public.units\t9")
+    (broken / "rows.tsv").write_text(lines)
+    digests = "".join(f"{hashlib.sha256((broken / part).read_bytes()).hexdigest()}  {part}\n" for part in ("database.dump", "media.tar", "rows.tsv"))
+    (broken / "SHA256SUMS").write_text(digests)
+    found = subprocess.run(["./scripts/restore-database.sh", "--newest", "--verify"], text=True, capture_output=True,
+                           env=made.superuser() | {"MEDIA_ROOT": str(media), "DB_NAME": "swincms", "BACKUP_DIR": str(backups)})
+    goal(found.returncode == 1 and verdict(broken) == "bad" and check().returncode == 1, f"the newest is found bad: {check().stderr.strip()[-100:]}")
+    shutil.rmtree(broken)
+
+    # What a restore has left behind that was killed days ago goes with the next; a fresh one may be at work.
+    fresh = f"swincms_new_{datetime.now(timezone.utc) - timedelta(hours=1):%Y%m%d%H%M%S}"
+    for name in ("swincms_new_20200101000000", fresh):
+        made.sql(f"create database {name}", None, "postgres")
+    restore(good, "--verify")
+    left = made.sql("select datname from pg_database where datname like 'swincms_new_%'", None, "postgres").split()
+    goal(left == [fresh], f"a database that a killed restore has left behind is removed: {left}")
+    made.sql(f"drop database {fresh}", None, "postgres")
+
+
+def large(made, many, back_up, restore, goal):
+    """How long it takes, and that it ends."""
+    add_enrolments(made, many)
+    made.sql("analyze")
+    size = made.sql("select pg_size_pretty(pg_database_size('swincms')), (select count(*) from enrollments)")
+    began = time.monotonic()
+    done = back_up()
+    took = time.monotonic() - began
+    backup = Path(done.stdout.strip())
+    goal(done.returncode == 0, f"{size} enrolments: a backup takes {took:.1f} s, {sum(f.stat().st_size for f in backup.iterdir()) >> 20} MiB")
+    for arguments, what in ((("--verify",), "a verification"), (("--yes",), "a restore")):
+        began = time.monotonic()
+        done = restore(backup, *arguments)
+        took = time.monotonic() - began
+        said = done.stderr.strip().splitlines()
+        goal(done.returncode == 0 and took < max(120, many / 5000), f"{what} takes {took:.1f} s: {said[-1]}")
+        steps = [line.strip() for line in said if "took" in line or line[:1].isdigit() or "statistics" in line]
+        print("    " + "; ".join(steps))
+    goal(not made.broken_invariants(), "what always holds, holds")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

@@ -1,5 +1,7 @@
 //! What the machine has: room for files, and backups.
 
+use std::path::Path;
+
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
 use super::{Check, Found};
@@ -10,6 +12,9 @@ const GIB: u64 = 1024 * 1024 * 1024;
 
 /// A backup is made every day; two hours are for making it.
 const OLDEST_BACKUP: TimeDelta = TimeDelta::hours(26);
+
+/// One a week is verified; a day is for doing it late.
+const OLDEST_VERDICT: TimeDelta = TimeDelta::days(8);
 
 /// How the folder of a backup is called: see `scripts/backup-database.sh`.
 const BACKUP_NAME: &str = "swincms-%Y%m%dT%H%M%SZ";
@@ -58,14 +63,72 @@ fn backup(config: &Config, now: DateTime<Utc>) -> Found {
             );
         }
     };
-    let made = entries.filter_map(|entry| made_at(entry.ok()?.file_name().to_str()?)).max();
-    match made {
+    let made = entries.filter_map(|entry| {
+        let entry = entry.ok()?;
+        Some((made_at(entry.file_name().to_str()?)?, entry.path()))
+    });
+    match made.max() {
+        // The folder of a new installation has not been touched since it was made.
+        None if is_young(folder, now) => Found::warning(
+            format!("there is no backup in {} yet", folder.display()),
+            "Make the first: scripts/backup-database.sh.",
+        ),
         None => Found::failed(format!("there is no backup in {}", folder.display()), REMEDY),
-        Some(made) if now - made > OLDEST_BACKUP => {
+        Some((made, _)) if now - made > OLDEST_BACKUP => {
             Found::failed(format!("the newest is of {made}, {} hours old", (now - made).num_hours()), REMEDY)
         }
-        Some(made) => Found::ok(format!("the newest is of {made}")),
+        Some((made, path)) => quality(made, &path, now),
     }
+}
+
+fn is_young(folder: &Path, now: DateTime<Utc>) -> bool {
+    let changed = folder.metadata().and_then(|metadata| metadata.modified());
+    changed.is_ok_and(|changed| now - DateTime::<Utc>::from(changed) < OLDEST_BACKUP)
+}
+
+/// What the scripts have written about a backup: files that it lacks, and what a trial restore of it has found.
+fn quality(made: DateTime<Utc>, path: &Path, now: DateTime<Utc>) -> Found {
+    const VERIFY: &str = "Try it: scripts/restore-database.sh --newest --verify, once a week.";
+    if let Ok(missing) = std::fs::read_to_string(path.join("missing.txt")) {
+        return Found::failed(
+            format!("the newest, of {made}, lacks {} uploaded files that the database names", missing.lines().count()),
+            "Look for them in backups of other days (missing.txt names them), or remove their rows.",
+        );
+    }
+    if let Some(Verdict { is_good: false, why, .. }) = verdict(path) {
+        return Found::failed(format!("the newest, of {made}, was found bad: {why}"), "Make another, and verify that.");
+    }
+    // Each is not tried, but one of the last weeks is.
+    let siblings = path.parent().and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten();
+    let tried = siblings
+        .filter_map(|entry| verdict(&entry.ok()?.path()))
+        .filter(|found| found.is_good)
+        .map(|found| found.at)
+        .max();
+    match tried {
+        Some(at) if now - at < OLDEST_VERDICT => {
+            Found::ok(format!("the newest is of {made}; one was verified on {at}"))
+        }
+        Some(at) => {
+            Found::warning(format!("the newest is of {made}; the last that was verified was so on {at}"), VERIFY)
+        }
+        None => Found::warning(format!("the newest is of {made}; none was ever verified"), VERIFY),
+    }
+}
+
+/// What `restore-database.sh --verify` has found.
+struct Verdict {
+    is_good: bool,
+    at: DateTime<Utc>,
+    why: String,
+}
+
+fn verdict(path: &Path) -> Option<Verdict> {
+    let text = std::fs::read_to_string(path.join("verdict")).ok()?;
+    let mut cells = text.trim_end().splitn(3, '\t');
+    let is_good = cells.next()? == "good";
+    let at = cells.next()?.parse().ok()?;
+    Some(Verdict { is_good, at, why: cells.next().unwrap_or_default().to_owned() })
 }
 
 /// When a backup was made, by its name; none for what is no backup, or not a whole one.
@@ -85,6 +148,29 @@ mod tests {
         for other in [".unfinished-swincms-20260131T023000Z", "swincms-20260131T023000Z.tmp", "swincms-new", ".lock"] {
             assert_eq!(made_at(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_backup_is_as_good_as_what_was_found_of_it() {
+        let folder = std::env::temp_dir().join(uuid::Uuid::new_v4().to_string());
+        let now: DateTime<Utc> = "2026-02-20T03:00:00Z".parse().unwrap();
+        let (old, new) = ("swincms-20260213T023000Z", "swincms-20260220T023000Z");
+        for name in [old, new] {
+            std::fs::create_dir_all(folder.join(name)).unwrap();
+        }
+        let newest = folder.join(new);
+        let found = || quality(made_at(new).unwrap(), &newest, now);
+        let said = |file: &str, text: &str| std::fs::write(folder.join(file), text).unwrap();
+        assert_eq!(found().status, Status::Warning);
+        said(&format!("{old}/verdict"), "good\t2026-02-13T04:00:00Z\t\n");
+        assert_eq!((found().status, found().detail.contains("2026-02-13")), (Status::Ok, true));
+        said(&format!("{new}/verdict"), "bad\t2026-02-20T02:50:00Z\tthe dump cannot be restored\n");
+        assert_eq!((found().status, found().detail.contains("the dump cannot")), (Status::Failed, true));
+        said(&format!("{new}/verdict"), "good\t2026-02-20T02:50:00Z\t\n");
+        assert_eq!(found().status, Status::Ok);
+        said(&format!("{new}/missing.txt"), "public/a.png\nprivate/b.pdf\n");
+        assert_eq!((found().status, found().detail.contains("lacks 2 uploaded")), (Status::Failed, true));
+        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
