@@ -21,7 +21,7 @@ use super::problem::{Answer, Problem};
 use crate::app::AppState;
 
 /// 200 with the object and its strong `ETag`.
-pub struct Shown<T>(Vec<u8>, PhantomData<T>);
+pub struct Shown<T>(Vec<u8>, PhantomData<T>, Option<String>);
 
 /// 200 with a result, without an `ETag`.
 pub struct Done<T>(Vec<u8>, PhantomData<T>);
@@ -74,14 +74,39 @@ macro_rules! answer_with_body {
         }
     };
 }
-answer_with_body!(Shown, OK, 200, "The object.");
+impl<T: Serialize> Shown<T> {
+    /// The answer with `body`.
+    ///
+    /// # Errors
+    /// 500 when the body cannot be written as JSON.
+    pub fn with(body: &T) -> Answer<Self> {
+        serde_json::to_vec(body).map(|bytes| Self(bytes, PhantomData, None)).map_err(Problem::internal)
+    }
+
+    /// The answer with `body`, which says more than the object does to readers: the tag stays theirs.
+    ///
+    /// # Errors
+    /// 500 when it cannot be written as JSON.
+    pub fn saying<M: Serialize>(self, body: &M) -> Answer<Shown<M>> {
+        let tag = self.2.unwrap_or_else(|| etag(&self.0));
+        serde_json::to_vec(body).map(|bytes| Shown(bytes, PhantomData, Some(tag))).map_err(Problem::internal)
+    }
+}
+
+impl<T: ToSchema> Answers for Shown<T> {
+    fn describe(notes: &mut Notes, schemas: &mut Schemas) {
+        let schema = schema_of::<T>(schemas);
+        notes.answers(200, "The object.", "application/json", Some(schema));
+    }
+}
+
 answer_with_body!(Done, OK, 200, "The result.");
 answer_with_body!(Created, CREATED, 201, "The new object.");
 answer_with_body!(Accepted, ACCEPTED, 202, "It will be done.");
 
 impl<T> IntoResponse for Shown<T> {
     fn into_response(self) -> Response {
-        let tag = etag(&self.0);
+        let tag = self.2.unwrap_or_else(|| etag(&self.0));
         let mut response = json_response(StatusCode::OK, self.0);
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
         if let Ok(tag) = HeaderValue::from_str(&tag) {

@@ -23,10 +23,12 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder, Row};
+use unicode_normalization::UnicodeNormalization as _;
+use unicode_normalization::char::is_combining_mark;
 use utoipa::ToSchema;
 
 use super::describe::{Answers, Describe, Notes, Schemas, schema_of};
-use super::listing::{Filter, Kind, Listing, Ordering};
+use super::listing::{Filter, Kind, Listing, Ordering, Search};
 use super::origin::Origin;
 use super::problem::{Answer, Faults, Problem};
 use super::read::sentence;
@@ -458,18 +460,35 @@ impl<R: Resource> Asked<R> {
             };
             sql.push(after);
         }
-        if let (Some(expression), Some(text)) = (R::LISTING.search, &self.search) {
+        if let (Some(search), Some(text)) = (R::LISTING.search, &self.search) {
             // Every word must be found; `Nguyen, Van An` is how lists print a name.
             let words =
                 text.split_whitespace().map(|word| word.trim_matches([',', ';'])).filter(|word| !word.is_empty());
             for word in words.take(10) {
-                sql.push(" and ").push(expression).push(" like search_pattern(").push_bind(word.to_owned()).push(")");
+                let (column, begins) = match search {
+                    Search::Anywhere(column) => (column, false),
+                    Search::Names(column) => (column, is_short(word)),
+                };
+                sql.push(" and (").push(column).push(" like ");
+                if begins {
+                    // The pattern without its first sign, `%`.
+                    sql.push("substr(search_pattern(").push_bind(word.to_owned()).push("), 2) or ").push(column);
+                    sql.push(" like '% ' || substr(search_pattern(").push_bind(word.to_owned()).push("), 2))");
+                } else {
+                    sql.push("search_pattern(").push_bind(word.to_owned()).push("))");
+                }
             }
         }
         if let (Some(column), Some(since)) = (R::LISTING.updated_at, self.updated_since) {
             sql.push(" and ").push(column).push(" >= ").push_bind(since);
         }
     }
+}
+
+/// Whether a word has too few letters for an index to tell where they stand together.
+fn is_short(word: &str) -> bool {
+    let letters: Vec<char> = word.nfd().filter(|letter| !is_combining_mark(*letter)).collect();
+    letters.len() <= 2 && letters.iter().all(|letter| letter.is_ascii_alphabetic() || matches!(letter, 'đ' | 'Đ'))
 }
 
 /// The ordering's SQL for this viewer.

@@ -9,10 +9,20 @@ pub struct Listing {
     pub orderings: &'static [Ordering],
     /// The ordering when none is asked, as `?ordering=` spells it; `id` breaks ties.
     pub default: &'static str,
-    /// The text that `?search=` looks through: a column that `plain_text` has made of others, with a trigram index.
-    pub search: Option<&'static str>,
+    /// The text that `?search=` looks through.
+    pub search: Option<Search>,
     /// The column behind `?updated_since=`.
     pub updated_at: Option<&'static str>,
+}
+
+/// A text to be searched: a column that `plain_text` has made of others, with a trigram index.
+#[derive(Debug, Clone, Copy)]
+pub enum Search {
+    /// A word is found wherever it stands.
+    Anywhere(&'static str),
+    /// The names of people, who are many: a word of one or two letters is found where it begins one. Within words nearly all have
+    /// it, or none, which no index tells.
+    Names(&'static str),
 }
 
 /// A query parameter and the expression that it is compared with.

@@ -35,7 +35,7 @@ pub use disposition::name_file;
 pub use dry_run::{DryRun, Reason, Trial, Tried};
 pub(crate) use list::flag;
 pub use list::{Asked, Cursors, Listed, query_pairs};
-pub use listing::{Filter, Kind, Listing, Ordering};
+pub use listing::{Filter, Kind, Listing, Ordering, Search};
 pub use origin::{Origin, identify, refuse_foreign_hosts};
 pub use own_task::own_task;
 pub use page::Page;

@@ -88,8 +88,17 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     line.into()
 }
 
-fn composed(text: &str) -> Cow<'_, str> {
+/// The text in NFC.
+#[must_use]
+pub fn composed(text: &str) -> Cow<'_, str> {
     if is_nfc_quick(text.chars()) == IsNormalized::Yes { text.into() } else { text.nfc().collect::<String>().into() }
+}
+
+/// What a code has in common with the others that people take for it: compatible letters, no blanks, nothing that nobody sees,
+/// capitals. The database's `code_key` says the same.
+#[must_use]
+pub fn code_key(code: &str) -> String {
+    code.nfkc().filter(|letter| is_seen(*letter)).collect::<String>().to_lowercase().to_uppercase()
 }
 
 /// Whether there is nothing to see in it.

@@ -102,6 +102,17 @@ pub trait Writable: Resource {
         id: Id,
         fields: &Self::Fields,
     ) -> impl Future<Output = Answer<()>> + Send;
+
+    /// Says beside the object, which has just been changed, what its writer may not have thought of.
+    fn remark(
+        _tx: &mut PgConnection,
+        _id: Id,
+        _before: &Self::Fields,
+        _after: &Self::Fields,
+        _shown: &mut Self::Shown,
+    ) -> impl Future<Output = Answer<()>> + Send {
+        async { Ok(()) }
+    }
 }
 
 /// Who made a row and when, as resources with `+audit` show it.
@@ -332,7 +343,10 @@ pub(crate) async fn update<R: Writable>(
     R::check(tx, fields, Some((id, &before))).await?;
     R::update(tx, actor, id, fields).await.map_err(|problem| problem.explained(R::REFUSALS))?;
     audit::record(tx, actor, "update", R::NAME, Some(id), &json_of(&before)?, &json_of(fields)?).await?;
-    Shown::with(&R::shown(find::<R>(tx, actor, id, Sight::Any).await?, actor))
+    let mut shown = R::shown(find::<R>(tx, actor, id, Sight::Any).await?, actor);
+    let plain = Shown::with(&shown)?;
+    R::remark(tx, id, &before, fields, &mut shown).await?;
+    plain.saying(&shown)
 }
 
 async fn refuse_if_referred_to<R: Writable>(tx: &mut PgConnection, id: Id) -> Answer<()> {

@@ -402,9 +402,9 @@ pub const TABLES: &[Table] = &[
     Table { shown_with: Some(P::ReadInactiveForms), ..text("forms", "name description", "slug version is_active") },
     Table {
         refers: "$1 in (convenor_id, created_by, updated_by)",
-        ..text("units", "description", "code name credit_points department convenor_id is_active")
+        ..text("units", "description", "code code_key name credit_points department convenor_id is_active")
     },
-    text("courses", "description", "code name duration_years credit_points department is_active"),
+    text("courses", "description", "code code_key name duration_years credit_points department is_active"),
     Table {
         refers: "$1 in (created_by, updated_by)
                  or exists (select from units u where u.id = unit_id and u.convenor_id = $1)",
@@ -437,7 +437,7 @@ pub const TABLES: &[Table] = &[
     plain("event_target_intakes", "event_id intake_id"),
     plain("event_target_offerings", "event_id offering_id"),
     plain("form_versions", "form_id version schema"),
-    plain("intakes", "semester year"),
+    plain("intakes", "semester year made_for_offering"),
     plain("job_runs", "job last_started_at last_finished_at last_error"),
     plain("media_assets", "file_id uploaded_by_id"),
     // Digests of accounts and addresses, gone when they are full again.

@@ -262,6 +262,31 @@ async fn a_cycle_of_prerequisites_is_named_also_when_half_of_it_is_there_already
 }
 
 #[tokio::test]
+async fn a_file_names_units_and_people_as_a_person_types_them() {
+    let app = TestApp::start().await;
+    add_majors(&app).await;
+    let unit =
+        json!([{ "code": " TST\u{a0}10000\u{200b}", "name": "Xin\r\ncha\u{300}o ", "description": "e\u{301}\n\nb" }]);
+    import(&app, "units", "units.json", &unit).await.good();
+    let kept = sqlx::query!("select code, name, description from units").fetch_one(&app.db).await.unwrap();
+    assert_eq!((&*kept.code, &*kept.name, &*kept.description), ("TST 10000", "Xin chào", "é\n\nb"));
+    let again = json!([{ "code": "tst10000", "name": "Xin chào" }, { "code": "NEW1", "name": "New", "prerequisites": ["TST  10000"] }]);
+    let said = import(&app, "units", "units.json", &again).await.good();
+    assert!(said.contains("units: 1 created, 0 updated, 1 unchanged\n"), "{said}");
+    assert_eq!((count(&app, "units").await, count(&app, "unit_prerequisites").await), (2, 1));
+    let twice = json!([{ "code": "X 1", "name": "a" }, { "code": "x1", "name": "b" }]);
+    let says = import(&app, "units", "units.json", &twice).await.bad();
+    assert!(says.contains("row 2 (x1), code: x1 stands in row 1 already."), "{says}");
+
+    let student = one_student(&json!({ "full_name": "Nguye\u{302}\u{303}n\u{a0} An\u{200b}" }));
+    import(&app, "students", "students.json", &student).await.good();
+    let name = sqlx::query_scalar!("select last_name || '|' || first_name from users where user_type = 'student'");
+    let name = name.fetch_one(&app.db).await.unwrap().unwrap_or_default();
+    assert!(["Nguyễn|An", "An|Nguyễn"].contains(&&*name), "{name}");
+    app.check_invariants().await;
+}
+
+#[tokio::test]
 async fn what_a_later_file_says_is_updated_and_what_it_leaves_out_stays() {
     let app = TestApp::start().await;
     add_majors(&app).await;

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 use swincms::academic::courses::Course;
 use swincms::academic::units::Unit;
 use swincms::core::events::Event;
-use swincms::http::Resource;
+use swincms::http::{Resource, Search};
 use swincms::ids::Id;
 use swincms::users::accounts::User;
 
@@ -970,8 +970,8 @@ async fn every_write_leaves_a_row_in_the_audit_log_and_a_refused_one_none() {
 }
 
 /// The plan of a search, where a scan of the whole table is the last resort.
-async fn plan_of_search(app: &TestApp, table: &str, expression: Option<&str>) -> String {
-    let expression = expression.expect("a list that can be searched");
+async fn plan_of_search(app: &TestApp, table: &str, search: Option<Search>) -> String {
+    let (Search::Anywhere(expression) | Search::Names(expression)) = search.expect("a list that can be searched");
     let sql = format!("explain select id from {table} where {expression} like search_pattern('quartz')");
     let mut tx = app.transaction().await;
     tx.execute("set local enable_seqscan = off").await.unwrap();
@@ -987,8 +987,8 @@ async fn a_search_is_served_by_an_index_over_its_very_expression() {
         ("units u", Unit::LISTING.search),
         ("users u", User::LISTING.search),
         ("events e", Event::LISTING.search),
-        ("tickets t", Some("t.search_text")),
-        ("pages p", Some("p.search_text")),
+        ("tickets t", Some(Search::Anywhere("t.search_text"))),
+        ("pages p", Some(Search::Anywhere("p.search_text"))),
     ] {
         let plan = plan_of_search(&app, table, expression).await;
         let (name, _) = table.split_once(' ').unwrap();

@@ -90,14 +90,16 @@ async fn a_durable_server_with_a_least_privileged_role_is_in_order_and_each_faul
     }
     let backups = folder.join("backups");
     let newest = Clock::system().now().format("swincms-%Y%m%dT%H%M%SZ").to_string();
-    std::fs::create_dir_all(backups.join(newest)).unwrap();
+    std::fs::create_dir_all(backups.join(&newest)).unwrap();
+    let verdict = Clock::system().now().format("good\t%Y-%m-%dT%H:%M:%SZ\t\n").to_string();
+    std::fs::write(backups.join(newest).join("verdict"), verdict).unwrap();
     std::fs::create_dir_all(backups.join("swincms-20200101T000000Z")).unwrap();
     let url = owner.clone().username("application").to_url_lossy().to_string();
     let backups = backups.display().to_string();
     let sound = [&SOUND[..], &[("DATABASE_URL", url.as_str()), ("BACKUP_DIR", backups.as_str())]].concat();
     let (said, found) = check(&app, &sound).await;
     assert_eq!(faults(&found), [""; 0], "{}", said.out);
-    assert_eq!(found.len(), 40, "{found:?}");
+    assert_eq!(found.len(), 41, "{found:?}");
 
     for (plant, remove, name) in [
         ("alter role application createdb", "alter role application nocreatedb", "role"),
@@ -163,6 +165,7 @@ async fn every_planted_fault_of_a_bad_set_up_is_named() {
         "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
          values (20990101000000, 'of another release', true, '', 0)",
         "drop extension pg_trgm cascade",
+        "update pg_collation set collversion = '1.0' where collname = 'vi-x-icu'",
     ] {
         conn.execute(statement).await.unwrap();
     }
@@ -193,6 +196,7 @@ async fn every_planted_fault_of_a_bad_set_up_is_named() {
         "audit_key",
         "backup",
         "clock",
+        "collations",
         "cors_allowed_origins",
         "demo_accounts",
         "durability",
@@ -227,6 +231,7 @@ async fn every_planted_fault_of_a_bad_set_up_is_named() {
     assert_eq!(warned, warnings, "{}", said.out);
     assert!(said.out.contains("Convenor@swin.edu.au, demo000007@swin.edu.au: "), "{}", said.out);
     assert!(said.out.contains("20990101000000 have run"), "{}", said.out);
+    assert!(said.out.contains("vi-x-icu: of another version"), "{}", said.out);
 
     // For people, the same with what to do.
     let said = swincms_with(&app, &["check", "--deploy"], &bad, "").await;

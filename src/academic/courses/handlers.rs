@@ -8,7 +8,9 @@ use utoipa::ToSchema;
 use super::store;
 use crate::access::{Actor, Viewer, Visitor, may};
 use crate::decimals::one_place;
-use crate::http::{Answer, Audited, Faults, Filter, Kind, Listing, Ordering, Refusal, Resource, Target, Writable};
+use crate::http::{
+    Answer, Audited, Faults, Filter, Kind, Listing, Ordering, Refusal, Resource, Search, Target, Writable,
+};
 use crate::ids::Id;
 
 /// A programme of study.
@@ -29,6 +31,10 @@ pub struct Course {
     #[sqlx(flatten)]
     #[serde(flatten)]
     audited: Audited,
+    /// What to mind after a change; left out when there is nothing.
+    #[sqlx(skip)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    remarks: Vec<String>,
 }
 
 /// What staff write of a course.
@@ -94,7 +100,7 @@ impl Resource for Course {
             Ordering::new("updated_at", "c.updated_at", "timestamptz"),
         ],
         default: "code",
-        search: Some("c.search_text"),
+        search: Some(Search::Anywhere("c.search_text")),
         updated_at: Some("c.updated_at"),
     };
 
@@ -107,8 +113,10 @@ impl Writable for Course {
     type Fields = CourseFields;
     type Write = may::WriteCourses;
 
-    const REFUSALS: &'static [Refusal] =
-        &[Refusal::taken("courses_code_is_unique", "code", "A course with this code already exists.")];
+    const REFUSALS: &'static [Refusal] = &[
+        Refusal::taken("courses_code_is_unique", "code", "A course with this code already exists."),
+        Refusal::taken("courses_code_key_is_unique", "code", "A course with this code already exists."),
+    ];
     const REFERRED_BY: &'static [(&'static str, &'static str)] = &[
         ("course_units", "select count(*) from course_units where course_id = $1 and deleted_at is null"),
         ("student_profiles", "select count(*) from student_profiles where course_id = $1 and deleted_at is null"),
@@ -147,5 +155,24 @@ impl Writable for Course {
 
     async fn update(tx: &mut PgConnection, actor: &Actor<Self::Write>, id: Id, fields: &CourseFields) -> Answer<()> {
         Ok(store::replace(tx, actor.id(), id, fields).await?)
+    }
+
+    async fn remark(
+        tx: &mut PgConnection,
+        id: Id,
+        before: &CourseFields,
+        after: &CourseFields,
+        shown: &mut Self,
+    ) -> Answer<()> {
+        if before.is_active && !after.is_active {
+            let students = store::students(tx, id).await?;
+            if students > 0 {
+                shown.remarks.push(format!(
+                    "{} in this course and may go on; nobody new can be put into it.",
+                    if students == 1 { "1 student is".to_owned() } else { format!("{students} students are") }
+                ));
+            }
+        }
+        Ok(())
     }
 }

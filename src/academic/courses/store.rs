@@ -69,3 +69,18 @@ pub(super) async fn replace(tx: &mut PgConnection, author: Id, id: Id, course: &
     .await?;
     Ok(())
 }
+
+/// How many students are in a course.
+pub(super) async fn students(tx: &mut PgConnection, id: Id) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!"
+             from student_profiles p
+             join users u on u.id = p.user_id
+            where p.course_id = $1
+              and p.deleted_at is null
+              and u.is_active"#,
+        id.0
+    )
+    .fetch_one(tx)
+    .await
+}

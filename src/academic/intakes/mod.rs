@@ -41,6 +41,14 @@ pub(crate) async fn intake_of(tx: &mut PgConnection, author: &Viewer, semester: 
     Ok(intake)
 }
 
+/// Lets an intake go that was made on the way to an offering, once the last offering has left it.
+pub(crate) async fn leave(tx: &mut PgConnection, author: &Viewer, intake: Id) -> Answer<()> {
+    let Some((semester, year)) = store::drop_if_unused(tx, author.caller_id(), intake).await? else { return Ok(()) };
+    let fields = IntakeFields { semester: Some(semester), year: Some(year) };
+    let before = serde_json::to_value(fields).map_err(Problem::internal)?;
+    audit::record(tx, author, "delete", "intake", Some(intake), &before, &Value::Null).await
+}
+
 /// The semester and year of a live intake, which stays as it is until this transaction ends.
 pub(crate) async fn held(tx: &mut PgConnection, intake: Id) -> sqlx::Result<Option<(Semester, i32)>> {
     store::hold(tx, intake).await

@@ -33,6 +33,7 @@ pub(super) async fn replace(tx: &mut PgConnection, author: Id, id: Id, intake: &
         "update intakes
             set semester = $2,
                 year = $3,
+                made_for_offering = false,
                 updated_at = rule_now(),
                 updated_by = $4
           where id = $1",
@@ -56,8 +57,8 @@ pub(super) async fn add_if_missing(
     year: i32,
 ) -> sqlx::Result<(Id, bool)> {
     let row = sqlx::query!(
-        r#"insert into intakes (semester, year, created_by, updated_by)
-           values ($1, $2, $3, $3)
+        r#"insert into intakes (semester, year, made_for_offering, created_by, updated_by)
+           values ($1, $2, true, $3, $3)
            on conflict (year, semester) where deleted_at is null do update
               set year = excluded.year
            returning id as "id: Id", (xmax = 0) as "is_new!""#,
@@ -113,4 +114,34 @@ pub(super) async fn offerings(tx: &mut PgConnection, id: Id) -> sqlx::Result<i64
     )
     .fetch_one(tx)
     .await
+}
+
+/// Deletes an intake that was made for an offering and in which there is none any more, deleted or not; what it was.
+pub(super) async fn drop_if_unused(
+    tx: &mut PgConnection,
+    author: Option<Id>,
+    id: Id,
+) -> sqlx::Result<Option<(Semester, i32)>> {
+    // Whoever puts an offering into it at the same time holds it; then it is in use, and nobody waits for anybody.
+    let free = sqlx::query!("select id from intakes where id = $1 for update skip locked", id.0);
+    if free.fetch_optional(&mut *tx).await?.is_none() {
+        return Ok(None);
+    }
+    let gone = sqlx::query!(
+        r#"update intakes i
+              set deleted_at = rule_now(),
+                  updated_at = rule_now(),
+                  updated_by = $2
+            where id = $1
+              and deleted_at is null
+              and made_for_offering
+              and not exists (select from offerings o where o.intake_id = i.id)
+              and not exists (select from event_target_intakes t where t.intake_id = i.id)
+            returning semester as "semester: Semester", year"#,
+        id.0,
+        author as Option<Id>
+    )
+    .fetch_optional(tx)
+    .await?;
+    Ok(gone.map(|intake| (intake.semester, intake.year)))
 }

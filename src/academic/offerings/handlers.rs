@@ -10,7 +10,7 @@ use crate::academic::semester::Semester;
 use crate::academic::units::{self, Unit, UnitBrief};
 use crate::access::{Actor, Viewer, Visitor, may};
 use crate::http::{
-    Answer, Faults, Filter, Kind, Listing, Ordering, Problem, Refusal, Resource, Sight, Target, Writable, find,
+    Answer, Faults, Filter, Kind, Listing, Ordering, Problem, Refusal, Resource, Search, Sight, Target, Writable, find,
 };
 use crate::ids::{Id, Moment, end_or_null, moment_or_null, or_null};
 
@@ -138,7 +138,7 @@ impl Resource for Offering {
             Ordering::new("updated_at", "o.updated_at", "timestamptz"),
         ],
         default: "-year,semester,unit_code",
-        search: Some("u.search_text"),
+        search: Some(Search::Anywhere("u.search_text")),
         updated_at: Some("o.updated_at"),
     };
 
@@ -267,6 +267,9 @@ impl Writable for Offering {
         }
         let intake = intake_of(tx, actor, fields).await?;
         store::replace(tx, actor.id(), id, fields, intake).await?;
+        if row.intake != intake {
+            intakes::leave(tx, actor, row.intake).await?;
+        }
         match fields.convenor.filter(|convenor| before.convenor != Some(*convenor) && *convenor != actor.id()) {
             Some(convenor) => {
                 let class = format!("{} {} {}", row.unit.code, row.year, row.semester.name());

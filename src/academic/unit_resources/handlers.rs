@@ -12,7 +12,7 @@ use crate::academic::units::{self, Unit};
 use crate::access::{Actor, Permission, Viewer, may};
 use crate::app::AppState;
 use crate::files::{Accepts, Admitted, Written};
-use crate::http::{self, Answer, Created, Faults, Filter, Kind, Listing, Ordering, Resource, Target, Writable};
+use crate::http::{self, Answer, Created, Faults, Filter, Kind, Listing, Ordering, Resource, Search, Target, Writable};
 use crate::ids::{Id, Moment, or_null};
 
 /// What a resource is for.
@@ -116,7 +116,7 @@ impl Resource for UnitResource {
             Ordering::new("updated_at", "r.updated_at", "timestamptz"),
         ],
         default: "id",
-        search: Some("r.search_text"),
+        search: Some(Search::Anywhere("r.search_text")),
         updated_at: Some("r.updated_at"),
     };
 

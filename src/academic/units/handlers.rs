@@ -11,7 +11,7 @@ use crate::access::{Actor, Reach, Viewer, Visitor, may};
 use crate::core::notifications::{Notice, tell};
 use crate::decimals::one_place;
 use crate::http::{
-    Answer, Faults, Filter, Kind, Listing, Ordering, Problem, Refusal, Resource, Sight, Target, Writable, find,
+    Answer, Faults, Filter, Kind, Listing, Ordering, Problem, Refusal, Resource, Search, Sight, Target, Writable, find,
 };
 use crate::ids::{Id, Moment, or_null};
 
@@ -37,6 +37,10 @@ pub struct Unit {
     is_active: bool,
     created_at: Moment,
     updated_at: Moment,
+    /// What to mind after a change; left out when there is nothing.
+    #[sqlx(skip)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    remarks: Vec<String>,
 }
 
 /// What staff and the unit's convenor write of a unit.
@@ -91,7 +95,7 @@ const ORDERINGS: &[Ordering] = &[
     Ordering::new("created_at", "u.created_at", "timestamptz"),
     Ordering::new("updated_at", "u.updated_at", "timestamptz"),
 ];
-const SEARCH: Option<&str> = Some("u.search_text");
+const SEARCH: Option<Search> = Some(Search::Anywhere("u.search_text"));
 
 impl Resource for Unit {
     type Row = Self;
@@ -189,8 +193,10 @@ impl Writable for Unit {
     type Fields = UnitFields;
     type Write = may::WriteUnits;
 
-    const REFUSALS: &'static [Refusal] =
-        &[Refusal::taken("units_code_is_unique", "code", "A unit with this code already exists.")];
+    const REFUSALS: &'static [Refusal] = &[
+        Refusal::taken("units_code_is_unique", "code", "A unit with this code already exists."),
+        Refusal::taken("units_code_key_is_unique", "code", "A unit with this code already exists."),
+    ];
     const REFERRED_BY: &'static [(&'static str, &'static str)] = &[
         ("offerings", "select count(*) from offerings where unit_id = $1 and deleted_at is null"),
         ("course_units", "select count(*) from course_units where unit_id = $1 and deleted_at is null"),
@@ -272,5 +278,24 @@ impl Writable for Unit {
             Some(convenor) => tell_convenor(tx, actor, convenor, fields.code.clone(), (Self::NAME, id)).await,
             None => Ok(()),
         }
+    }
+
+    async fn remark(
+        tx: &mut PgConnection,
+        id: Id,
+        before: &UnitFields,
+        after: &UnitFields,
+        shown: &mut Self,
+    ) -> Answer<()> {
+        if before.is_active && !after.is_active {
+            let open = store::open_offerings(tx, id).await?;
+            if open > 0 {
+                shown.remarks.push(format!(
+                    "{} still open for enrolment: nobody new can enrol there. Who sits in a class stays.",
+                    if open == 1 { "1 offering is".to_owned() } else { format!("{open} offerings are") }
+                ));
+            }
+        }
+        Ok(())
     }
 }

@@ -298,3 +298,19 @@ pub(super) async fn set_anti_requisites(tx: &mut PgConnection, unit: Id, wanted:
     );
     Ok(touched)
 }
+
+/// How many offerings of a unit students could enrol in at this moment, but for the unit.
+pub(super) async fn open_offerings(tx: &mut PgConnection, id: Id) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!"
+             from offerings o
+            where o.unit_id = $1
+              and o.deleted_at is null
+              and o.is_active
+              and rule_now() < o.enrollment_end
+              and not exists (select from offerings_over v where v.offering_id = o.id)"#,
+        id.0
+    )
+    .fetch_one(tx)
+    .await
+}

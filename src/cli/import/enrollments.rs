@@ -8,20 +8,25 @@ use serde::Deserialize;
 
 use super::offerings::semester;
 use super::report::{Change, Faults, Place};
-use super::rows::{day, decimal, given, whole};
+use super::rows::{day, decimal, given, line, whole};
 use super::store::enrollments::{Known, Place as Class, State};
 use crate::enrollment::{Status, grades};
 use crate::http;
+use crate::http::text::code_key;
 
 /// An enrolment of a student.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct EnrollmentRow {
+    #[serde(deserialize_with = "line")]
     unit: Option<String>,
     #[serde(deserialize_with = "whole")]
     year: Option<i32>,
+    #[serde(deserialize_with = "line")]
     semester: Option<String>,
+    #[serde(deserialize_with = "line")]
     status: Option<String>,
+    #[serde(deserialize_with = "line")]
     grade: Option<String>,
     #[serde(deserialize_with = "decimal")]
     marks: Option<Decimal>,
@@ -77,7 +82,7 @@ pub(super) fn checked(row: &Place, enrollments: &[EnrollmentRow], faults: &mut F
         let mut found = http::Faults::default();
         let checked = check(enrollment, field.clone(), &mut found);
         if let Some(checked) = &checked
-            && !seen.insert((checked.unit.to_uppercase(), checked.year, checked.semester))
+            && !seen.insert((code_key(&checked.unit), checked.year, checked.semester))
         {
             found.add("unit", format!("{} in {} {} stands twice here.", checked.unit, checked.year, checked.semester));
         }
@@ -137,7 +142,7 @@ fn disagreement(status: &str, grade: &str) -> Option<&'static str> {
 
 /// The units, years and semesters that these enrolments name.
 pub(super) fn named<'r>(enrollments: impl Iterator<Item = &'r Enrollment>) -> Vec<(String, i32, &'static str)> {
-    let named: HashSet<_> = enrollments.map(|e| (e.unit.to_uppercase(), e.year, e.semester)).collect();
+    let named: HashSet<_> = enrollments.map(|e| (code_key(&e.unit), e.year, e.semester)).collect();
     named.into_iter().collect()
 }
 
@@ -152,8 +157,8 @@ pub(super) struct Records {
 impl Records {
     /// From what the store found.
     pub(super) fn new(classes: Vec<Class>, known: Vec<Known>, pairs: Vec<(i64, i64)>) -> Self {
-        let units = classes.iter().map(|class| class.unit_code.to_uppercase()).collect();
-        let key = |class: &Class| (class.unit_code.to_uppercase(), class.year, class.semester.clone());
+        let units = classes.iter().map(|class| code_key(&class.unit_code)).collect();
+        let key = |class: &Class| (code_key(&class.unit_code), class.year, class.semester.clone());
         let mut of_student: HashMap<i64, Vec<Known>> = HashMap::new();
         for enrollment in known {
             of_student.entry(enrollment.student_id).or_default().push(enrollment);
@@ -239,7 +244,7 @@ pub(super) fn plan(
     for enrollment in wanted {
         let Enrollment { field, unit, year, semester, state } = enrollment;
         let Some((class, offering)) = class_of(enrollment, records) else {
-            let known = records.units.contains(&unit.to_uppercase());
+            let known = records.units.contains(&code_key(unit));
             let says = if known {
                 format!("{unit} is not offered in {year} {semester}.")
             } else {
@@ -281,7 +286,7 @@ pub(super) fn plan(
 }
 
 fn class_of<'r>(enrollment: &Enrollment, records: &'r Records) -> Option<(&'r Class, i64)> {
-    let key = (enrollment.unit.to_uppercase(), enrollment.year, enrollment.semester.to_owned());
+    let key = (code_key(&enrollment.unit), enrollment.year, enrollment.semester.to_owned());
     let class = records.classes.get(&key)?;
     Some((class, class.offering_id?))
 }

@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 
 use super::report::{Faults, Place};
-use super::rows::{decimal, given, whole};
+use super::rows::{decimal, given, line, whole};
 use crate::academic::semester::Semester;
 use crate::http;
 use crate::ids::{Moment, end_or_null, moment_or_null};
@@ -18,6 +18,7 @@ use crate::ids::{Moment, end_or_null, moment_or_null};
 pub(crate) struct OfferingRow {
     #[serde(deserialize_with = "whole")]
     pub(crate) year: Option<i32>,
+    #[serde(deserialize_with = "line")]
     pub(crate) semester: Option<String>,
     #[serde(deserialize_with = "moment_or_null")]
     pub(crate) enrollment_start: Option<Moment>,
@@ -27,7 +28,9 @@ pub(crate) struct OfferingRow {
     pub(crate) capacity: Option<i32>,
     #[serde(deserialize_with = "decimal")]
     pub(crate) class_hours: Option<Decimal>,
+    #[serde(deserialize_with = "line")]
     pub(crate) meeting_day: Option<String>,
+    #[serde(deserialize_with = "line")]
     pub(crate) meeting_time: Option<String>,
 }
 

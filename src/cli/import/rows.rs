@@ -18,6 +18,7 @@ use super::report::{Faults, Place};
 use crate::decimals::with_point;
 use crate::http::said_in_words;
 use crate::http::sheet::text_of;
+use crate::http::text::{code_key, composed, one_line};
 use crate::ids::LOCAL_ZONE;
 
 /// A file that was read to its end.
@@ -31,7 +32,7 @@ pub(super) struct File {
 pub(super) struct Rows<T> {
     /// The rows that fit their type.
     pub(super) read: Vec<Row<T>>,
-    /// What the others are known by, in upper case, so that a row that refers to one is not called broken for it.
+    /// What the others are known by, as codes are compared, so that a row that refers to one is not called broken for it.
     pub(super) unread: HashSet<String>,
     /// Members that mean nothing here, and how often each was met.
     pub(super) ignored: BTreeMap<String, usize>,
@@ -93,7 +94,7 @@ impl File {
             match read {
                 Ok(value) => found.read.push(Row { place, value }),
                 Err((field, says)) => {
-                    found.unread.extend(labels.iter().map(|label| label.to_uppercase()));
+                    found.unread.extend(labels.iter().map(|label| code_key(label)));
                     faults.add(&place, field, says);
                 }
             }
@@ -149,6 +150,22 @@ fn labels(raw: &RawValue, names: &[&str]) -> Vec<String> {
     let Ok(members) = serde_json::from_str::<BTreeMap<String, &RawValue>>(raw.get()) else { return Vec::new() };
     let texts = names.iter().filter_map(|name| serde_json::from_str::<String>(members.get(*name)?.get()).ok());
     texts.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect()
+}
+
+/// Reads a text that is one line.
+pub(super) fn line<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<String>::deserialize(from)?.map(|text| one_line(&text).into_owned()))
+}
+
+/// Reads texts that are one line each.
+pub(super) fn line_each<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<String>>, D::Error> {
+    let texts = Option::<Vec<String>>::deserialize(from)?;
+    Ok(texts.map(|texts| texts.iter().map(|text| one_line(text).into_owned()).collect()))
+}
+
+/// Reads a text of any number of lines.
+pub(super) fn lines<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<String>::deserialize(from)?.map(|text| composed(&text).into_owned()))
 }
 
 /// Reads a whole number, also from a numeric text; `""` is none.

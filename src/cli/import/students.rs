@@ -18,7 +18,7 @@ use sqlx::PgConnection;
 
 use super::enrollments::{self, Enrollment, EnrollmentRow, Records, Seats, Studies};
 use super::report::{Change, Faults, Line, Place, Progress, Report};
-use super::rows::{File, Row, day, given};
+use super::rows::{File, Row, day, given, line};
 use super::{store, warn_of_ignored};
 use crate::access::passwords;
 use crate::cli::{audit, hashing};
@@ -31,16 +31,23 @@ use crate::users::names;
 #[derive(Clone, Default, Deserialize)]
 #[serde(default)]
 struct StudentRow {
+    #[serde(deserialize_with = "line")]
     full_name: Option<String>,
+    #[serde(deserialize_with = "line")]
     first_name: Option<String>,
+    #[serde(deserialize_with = "line")]
     last_name: Option<String>,
+    #[serde(deserialize_with = "line")]
     username: Option<String>,
+    #[serde(deserialize_with = "line")]
     email: Option<String>,
     password: Option<String>,
     /// The number on the student card.
+    #[serde(deserialize_with = "line")]
     student_id: Option<String>,
     #[serde(deserialize_with = "day")]
     date_of_birth: Option<NaiveDate>,
+    #[serde(deserialize_with = "line")]
     major: Option<String>,
     enrollments: Option<Vec<EnrollmentRow>>,
 }

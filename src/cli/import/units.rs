@@ -16,10 +16,11 @@ use sqlx::PgConnection;
 
 use super::offerings::{self, Offering, OfferingRow};
 use super::report::{Change, Faults, Line, Place, Progress, Report, Tally};
-use super::rows::{File, Row, decimal, given};
+use super::rows::{File, Row, decimal, given, line, line_each, lines};
 use super::{store, warn_of_ignored};
 use crate::cli::audit;
 use crate::db::{self, Pool};
+use crate::http::text::code_key;
 use crate::http::{self, Answer};
 
 /// The most units that one list of requisites may name, as in the API.
@@ -29,13 +30,19 @@ const MOST_REQUISITES: usize = 200;
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct UnitRow {
+    #[serde(deserialize_with = "line")]
     pub(crate) code: Option<String>,
+    #[serde(deserialize_with = "line")]
     pub(crate) name: Option<String>,
+    #[serde(deserialize_with = "lines")]
     pub(crate) description: Option<String>,
     #[serde(deserialize_with = "decimal")]
     pub(crate) credit_points: Option<Decimal>,
+    #[serde(deserialize_with = "line")]
     pub(crate) department: Option<String>,
+    #[serde(deserialize_with = "line_each")]
     pub(crate) prerequisites: Option<Vec<String>>,
+    #[serde(deserialize_with = "line_each")]
     pub(crate) anti_requisites: Option<Vec<String>>,
     pub(crate) offerings: Option<Vec<OfferingRow>>,
 }
@@ -112,7 +119,7 @@ pub(crate) async fn apply(
     store::units::hold_requisites(tx).await?;
     let known = store::units::hold_named(tx, &codes_in(rows)).await?;
     let known: HashMap<String, store::units::Known> =
-        known.into_iter().map(|unit| (unit.code.to_uppercase(), unit)).collect();
+        known.into_iter().map(|unit| (code_key(&unit.code), unit)).collect();
     let ids: Vec<i64> = known.values().map(|unit| unit.id).collect();
     let there = store::offerings::hold_of_units(tx, &ids).await?;
     let there: HashMap<(i64, i32, String), store::offerings::Known> =
@@ -159,8 +166,8 @@ fn checked<'r>(
     let mut first_row: HashMap<String, usize> = HashMap::new();
     for row in rows {
         let Some(code) = given(row.value.code.as_deref()) else { continue };
-        nodes.entry(code.to_uppercase()).or_insert(Node::New(row.place.number));
-        let first = *first_row.entry(code.to_uppercase()).or_insert(row.place.number);
+        nodes.entry(code_key(code)).or_insert(Node::New(row.place.number));
+        let first = *first_row.entry(code_key(code)).or_insert(row.place.number);
         if first != row.place.number {
             faults.add(&row.place, "code", format!("{code} stands in row {first} already."));
         }
@@ -169,7 +176,7 @@ fn checked<'r>(
     for Row { place, value: row } in rows {
         let mut found = http::Faults::default();
         let code = given(row.code.as_deref()).unwrap_or_default();
-        let is_new = !known.contains_key(&code.to_uppercase());
+        let is_new = !known.contains_key(&code_key(code));
         found.name("code", code, 32);
         match &row.name {
             Some(name) => found.name("name", name, 255),
@@ -187,7 +194,7 @@ fn checked<'r>(
         let prerequisites = requisites("prerequisites", row.prerequisites.as_ref());
         let anti_requisites = requisites("anti_requisites", row.anti_requisites.as_ref());
         let offerings = offerings::checked(place, row.offerings.as_deref().unwrap_or_default(), faults);
-        if let Some(node) = nodes.get(&code.to_uppercase()) {
+        if let Some(node) = nodes.get(&code_key(code)) {
             units.push(Unit { place, node: *node, code, row, prerequisites, anti_requisites, offerings });
         }
     }
@@ -208,8 +215,8 @@ fn requisites_of(
     }
     let mut found = BTreeSet::new();
     for (index, named) in list.iter().enumerate() {
-        let key = named.trim().to_uppercase();
-        if key == code.to_uppercase() {
+        let key = code_key(named);
+        if key == code_key(code) {
             faults.add(
                 place,
                 format!("{field}[{index}]"),
@@ -373,7 +380,7 @@ impl<'r> Plan<'r> {
 
     fn set_unit(&mut self, unit: &'r Unit<'r>, known: &'r HashMap<String, store::units::Known>) -> Change {
         let row = unit.row;
-        let now = known.get(&unit.code.to_uppercase());
+        let now = known.get(&code_key(unit.code));
         let text = |sent: Option<&'r String>, now: Option<&'r String>| {
             sent.map(|text| text.trim()).or(now.map(String::as_str)).unwrap_or_default()
         };

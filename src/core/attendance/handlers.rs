@@ -1,5 +1,6 @@
 //! What attendance is on the wire.
 
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder};
@@ -7,11 +8,14 @@ use utoipa::ToSchema;
 
 use super::store;
 use crate::access::{Actor, Permission, Reach, Viewer, may};
+use crate::app::AppState;
 use crate::core::sessions::ClassSession;
 use crate::http::{
-    Answer, Audited, Faults, Filter, Kind, Listing, Ordering, Problem, Refusal, Resource, Sight, Target, Writable, find,
+    self, Answer, Audited, Created, Faults, Filter, Kind, Listing, Ordering, Posted, Problem, Refusal, Resource, Sight,
+    Target, Writable, find,
 };
 use crate::ids::{Id, or_null};
+use crate::users::naming::StudentRef;
 
 /// How a student attended a class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
@@ -73,6 +77,69 @@ pub struct AttendanceFields {
     pub status: Option<AttendanceStatus>,
     /// At most 20,000 characters; the student can read them.
     pub notes: String,
+}
+
+/// A new record, as people write it.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct NewRecord {
+    /// The class.
+    #[serde(default, deserialize_with = "or_null")]
+    #[schema(required)]
+    session: Option<Id>,
+    /// A student of the class's offering, by id, student number or mail address.
+    #[serde(default)]
+    #[schema(required)]
+    student: Option<StudentRef>,
+    /// How the student attended.
+    #[serde(default)]
+    #[schema(required)]
+    status: Option<AttendanceStatus>,
+    /// At most 20,000 characters; the student can read them.
+    #[serde(default)]
+    notes: String,
+}
+
+impl NewRecord {
+    /// Whom nobody knows is to a convenor like somebody who is not in the class.
+    async fn fields(&self, tx: &mut PgConnection, actor: &Actor<may::WriteAttendance>) -> Answer<AttendanceFields> {
+        let student = match self.student.as_ref().filter(|student| !student.is_blank()) {
+            None => None,
+            Some(named) => match named.resolve(tx).await {
+                Err(problem) if problem.status().is_client_error() && !actor.scope().is_all() => {
+                    return Err(Problem::invalid("student", NOT_IN_THE_CLASS));
+                }
+                resolved => Some(resolved?),
+            },
+        };
+        Ok(AttendanceFields { session: self.session, student, status: self.status, notes: self.notes.clone() })
+    }
+}
+
+/// `POST /`
+pub(super) async fn create(
+    actor: Actor<may::WriteAttendance>,
+    State(app): State<AppState>,
+    Posted { body, repeat }: Posted<NewRecord>,
+) -> Answer<Created<AttendanceRecord>> {
+    let (actor, body) = (&actor, &body);
+    repeat
+        .write(
+            &app,
+            Some(actor.id()),
+            |tx, _| {
+                Box::pin(async move {
+                    let fields = body.fields(tx, actor).await?;
+                    AttendanceRecord::allowed(tx, actor, Target::New(&fields)).await
+                })
+            },
+            |tx, _| {
+                Box::pin(async move {
+                    let fields = body.fields(tx, actor).await?;
+                    Created::with(&http::insert::<AttendanceRecord>(tx, actor, &fields).await?)
+                })
+            },
+        )
+        .await
 }
 
 impl Resource for AttendanceRecord {

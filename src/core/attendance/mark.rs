@@ -17,6 +17,7 @@ use crate::audit;
 use crate::core::sessions::ClassSession;
 use crate::http::{Answer, Done, Faults, PathId, Posted, Problem, Resource, Sight, find};
 use crate::ids::Id;
+use crate::users::naming::{StudentRef, resolve_all};
 
 /// The most records of a call.
 const MOST: usize = 1000;
@@ -34,7 +35,8 @@ pub(super) struct Roll {
 /// How a student attended.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct RollRecord {
-    student: Id,
+    /// By id, student number or mail address.
+    student: StudentRef,
     status: AttendanceStatus,
     /// At most 20,000 characters; left out, what is noted stays.
     notes: Option<String>,
@@ -56,7 +58,8 @@ pub(super) struct RollReport {
 struct RollResult {
     /// The place in the request, from 0; null for who was marked by default.
     row: Option<usize>,
-    student: Id,
+    /// Null where nobody in the class has the number or address.
+    student: Option<Id>,
     /// Whether the student is marked as asked.
     ok: bool,
     /// The record; null when it was refused.
@@ -117,7 +120,9 @@ async fn call(
     let held: HashMap<Id, HeldRecord> = held.into_iter().map(|record| (record.student, record)).collect();
     let students = store::class_of(tx, class.offering).await?;
 
-    let asked = decide(actor, roll, &students, &held);
+    let named: Vec<StudentRef> = roll.records.iter().map(|record| record.student.clone()).collect();
+    let named = resolve_all(tx, &named).await?.into_iter().map(Result::ok).collect::<Vec<_>>();
+    let asked = decide(actor, (roll, &named), &students, &held);
     let changes: Vec<&Marked> =
         asked.iter().filter_map(|(_, _, wanted)| wanted.as_ref().ok()).filter(|mark| differs(mark, &held)).collect();
     let mut ids: HashMap<Id, Id> = held.iter().map(|(student, record)| (*student, record.id)).collect();
@@ -148,12 +153,12 @@ async fn call(
 }
 
 /// What a student is to be marked as, or why not; with the place in the request.
-type Decided = (Option<usize>, Id, Answer<Marked>);
+type Decided = (Option<usize>, Option<Id>, Answer<Marked>);
 
 /// What is to be done with each student who is named, and with the others when there is a default.
 fn decide(
     actor: &Actor<may::WriteAttendance>,
-    roll: &Roll,
+    (roll, people): (&Roll, &[Option<Id>]),
     students: &[Id],
     held: &HashMap<Id, HeldRecord>,
 ) -> Vec<Decided> {
@@ -161,15 +166,21 @@ fn decide(
     let kept = |student: &Id| held.get(student).map(|record| record.notes.clone()).unwrap_or_default();
     let mut named = HashSet::new();
     let mut asked: Vec<Decided> = Vec::new();
-    for (row, record) in roll.records.iter().enumerate() {
-        let student = record.student;
+    let absent =
+        || Problem::new(StatusCode::BAD_REQUEST, "not_enrolled", NOT_IN_THE_CLASS).on("student", NOT_IN_THE_CLASS);
+    for (row, (record, student)) in roll.records.iter().zip(people).enumerate() {
+        // Whom nobody knows and who is not in the class look the same.
+        let Some(student) = *student else {
+            asked.push((Some(row), None, Err(absent())));
+            continue;
+        };
         let mark =
             || Marked { student, status: record.status, notes: record.notes.clone().unwrap_or_else(|| kept(&student)) };
         let wanted = if !named.insert(student) {
             Err(Problem::conflict("named_twice", "This student stands twice in the request."))
         // Who was marked and has left since can still be corrected, as a single record can.
         } else if !in_class.contains(&student) && !held.contains_key(&student) {
-            Err(Problem::new(StatusCode::BAD_REQUEST, "not_enrolled", NOT_IN_THE_CLASS).on("student", NOT_IN_THE_CLASS))
+            Err(absent())
         } else if let Err(own_case) = actor.decide_on(student) {
             Err(own_case)
         } else {
@@ -177,12 +188,13 @@ fn decide(
             faults.text("notes", record.notes.as_deref().unwrap_or_default(), 20_000);
             faults.check().map(|()| mark())
         };
-        asked.push((Some(row), student, wanted));
+        asked.push((Some(row), Some(student), wanted));
     }
     if let Some(status) = roll.default {
         let others = students.iter().filter(|student| !named.contains(student) && **student != actor.id());
         asked.extend(
-            others.map(|student| (None, *student, Ok(Marked { student: *student, status, notes: kept(student) }))),
+            others
+                .map(|student| (None, Some(*student), Ok(Marked { student: *student, status, notes: kept(student) }))),
         );
     }
     asked
@@ -201,7 +213,7 @@ impl RollReport {
                     row,
                     student,
                     ok: true,
-                    id: ids.get(&student).copied(),
+                    id: student.and_then(|student| ids.get(&student).copied()),
                     status: Some(mark.status),
                     code: String::new(),
                     detail: String::new(),

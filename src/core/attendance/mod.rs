@@ -10,7 +10,7 @@ mod mark;
 mod store;
 mod summary;
 
-use crate::http::{Routes, change, create, list, remove, replace, restore, show};
+use crate::http::{Routes, change, list, remove, replace, restore, show};
 
 pub(crate) use counts::{AttendanceCounts, attendance_by_class, attendance_of};
 pub use handlers::{AttendanceFields, AttendanceRecord, AttendanceStatus};
@@ -19,7 +19,7 @@ pub use handlers::{AttendanceFields, AttendanceRecord, AttendanceStatus};
 pub(super) fn routes() -> Routes {
     Routes::under("/api/core/attendance")
         .get("/", list::<AttendanceRecord>, "Lists the attendance that the caller may see.")
-        .post("/", create::<AttendanceRecord>, "Marks a student in a class.")
+        .post("/", handlers::create, "Marks a student in a class.")
         .get("/summary/", summary::summary, "Sums up a student's attendance, or that of a class.")
         .get("/{id}/", show::<AttendanceRecord>, "Shows the record of a student in a class.")
         .put("/{id}/", replace::<AttendanceRecord>, "Replaces a record.")

@@ -13,7 +13,8 @@ use crate::academic::semester::Semester;
 use crate::academic::units::Unit;
 use crate::access::{Actor, Permission, Reach, UserType, Viewer, Visitor, may};
 use crate::http::{
-    Answer, Audited, Faults, Filter, Kind, Listing, Ordering, Problem, Refusal, Resource, Sight, Target, Writable, find,
+    Answer, Audited, Faults, Filter, Kind, Listing, Ordering, Problem, Refusal, Resource, Search, Sight, Target,
+    Writable, find,
 };
 use crate::ids::{Id, Moment, end_or_null, moment_or_null, or_null};
 
@@ -202,7 +203,7 @@ impl Resource for Event {
             Ordering::new("updated_at", "e.updated_at", "timestamptz"),
         ],
         default: "-start",
-        search: Some("e.search_text"),
+        search: Some(Search::Anywhere("e.search_text")),
         updated_at: Some("e.updated_at"),
     };
 

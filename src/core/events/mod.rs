@@ -45,7 +45,11 @@ pub(super) fn routes() -> Routes {
         .refuses(403, "The caller may not change events.")
         .delete("/{id}/", calls::remove, "Deletes an event.")
         .post("/{id}/restore/", restore::<Event>, "Brings a deleted event back.")
-        .get("/{id}/targeted_students/", calls::targeted_students, "Lists the students whom an event is for.")
+        .get(
+            "/{id}/targeted_students/",
+            calls::targeted_students,
+            "Lists the students whom an event is for; an intake stands for whoever sits in a class of its semester.",
+        )
         .post("/{id}/attend/", calls::attend, "Puts the caller on the list of attendees.")
         .post("/{id}/unattend/", calls::unattend, "Takes the caller off the list of attendees.")
         .and(content::routes())

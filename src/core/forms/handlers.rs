@@ -7,7 +7,9 @@ use utoipa::ToSchema;
 
 use super::{schema, store};
 use crate::access::{Actor, Permission, Viewer, may};
-use crate::http::{Answer, Audited, Faults, Filter, Kind, Listing, Ordering, Refusal, Resource, Target, Writable};
+use crate::http::{
+    Answer, Audited, Faults, Filter, Kind, Listing, Ordering, Refusal, Resource, Search, Target, Writable,
+};
 use crate::ids::Id;
 
 /// Something to be filled in.
@@ -83,7 +85,7 @@ impl Resource for Form {
             Ordering::new("updated_at", "f.updated_at", "timestamptz"),
         ],
         default: "id",
-        search: Some("f.search_text"),
+        search: Some(Search::Anywhere("f.search_text")),
         updated_at: Some("f.updated_at"),
     };
 

@@ -13,8 +13,8 @@ use crate::access::{Actor, Permission, Viewer, may};
 use crate::app::AppState;
 use crate::db::Reading;
 use crate::http::{
-    Answer, Describe, Faults, Filter, Kind, Listing, Notes, Ordering, Problem, Refusal, Resource, Schemas, Shown,
-    Sight, Target, Writable, find, path_text,
+    Answer, Describe, Faults, Filter, Kind, Listing, Notes, Ordering, Problem, Refusal, Resource, Schemas, Search,
+    Shown, Sight, Target, Writable, find, path_text,
 };
 use crate::ids::{Id, Moment, or_null};
 
@@ -74,7 +74,7 @@ impl Resource for Page {
             Ordering::new("updated_at", "p.updated_at", "timestamptz"),
         ],
         default: "id",
-        search: Some("p.search_text"),
+        search: Some(Search::Anywhere("p.search_text")),
         updated_at: Some("p.updated_at"),
     };
 

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::store;
 use crate::academic::units::Unit;
 use crate::access::{Actor, Viewer, may};
-use crate::http::{Answer, Faults, Filter, Kind, Listing, Ordering, Resource, Target, Writable};
+use crate::http::{Answer, Faults, Filter, Kind, Listing, Ordering, Resource, Search, Target, Writable};
 use crate::ids::{Id, Moment, or_null};
 
 /// A file for everybody, or for those of a unit.
@@ -60,7 +60,7 @@ impl Resource for LibraryResource {
             Ordering::new("updated_at", "r.updated_at", "timestamptz"),
         ],
         default: "id",
-        search: Some("r.search_text"),
+        search: Some(Search::Anywhere("r.search_text")),
         updated_at: Some("r.updated_at"),
     };
 

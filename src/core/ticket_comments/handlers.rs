@@ -7,7 +7,9 @@ use utoipa::ToSchema;
 use super::store;
 use crate::access::{Actor, Permission, Viewer, may};
 use crate::core::tickets::{Parties, Ticket, push_within};
-use crate::http::{Answer, Faults, Filter, Kind, Listing, Ordering, Problem, Resource, Sight, Target, Writable, find};
+use crate::http::{
+    Answer, Faults, Filter, Kind, Listing, Ordering, Problem, Resource, Search, Sight, Target, Writable, find,
+};
 use crate::ids::{Id, Moment, or_null};
 
 /// A row of [`store::SELECT`].
@@ -84,7 +86,7 @@ impl Resource for TicketComment {
             Ordering::new("updated_at", "c.updated_at", "timestamptz"),
         ],
         default: "id",
-        search: Some("c.search_text"),
+        search: Some(Search::Anywhere("c.search_text")),
         updated_at: Some("c.updated_at"),
     };
 

@@ -10,7 +10,9 @@ use super::store;
 use crate::academic::offerings::Offering;
 use crate::academic::units::Unit;
 use crate::access::{Actor, Permission, Viewer, may};
-use crate::http::{Answer, Audited, Faults, Filter, Kind, Listing, Ordering, Problem, Resource, Target, Writable};
+use crate::http::{
+    Answer, Audited, Faults, Filter, Kind, Listing, Ordering, Problem, Resource, Search, Target, Writable,
+};
 use crate::ids::Id;
 use crate::users::accounts::Recipient;
 
@@ -103,7 +105,7 @@ impl Resource for Ticket {
             Ordering::new("updated_at", "t.updated_at", "timestamptz"),
         ],
         default: "-created_at",
-        search: Some("t.search_text"),
+        search: Some(Search::Anywhere("t.search_text")),
         updated_at: Some("t.updated_at"),
     };
 

@@ -14,7 +14,7 @@ use crate::decimals::{two_places, with_places};
 use crate::enrollment::Status;
 use crate::http::{
     Answer, AskedAs, Cell, Csv, Filter, Format, Kind, Listed, Listing, OrCsv, Ordering, PathId, Problem, Resource,
-    Sight, find,
+    Search, Sight, find,
 };
 use crate::ids::{Id, Moment};
 use crate::users::accounts::UserBrief;
@@ -63,7 +63,7 @@ impl Resource for ClassMember {
             Ordering::new("requested_at", "e.requested_at", "timestamptz"),
         ],
         default: "last_name,first_name",
-        search: Some("s.search_text"),
+        search: Some(Search::Names("s.search_text")),
         updated_at: Some("e.updated_at"),
     };
 

@@ -1,11 +1,12 @@
 //! What a bulk call tells of each of its rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
+use super::rules::Standing;
 use super::steps::Step;
 use crate::enrollment::Status;
 use crate::http::{Answer, Problem, Reason, Trial};
@@ -42,6 +43,10 @@ pub(super) struct RowReport {
     detail: String,
     /// What is wrong with which field.
     errors: BTreeMap<String, Vec<String>>,
+    /// Where the unit is completed now: the student's seats in other offerings of it, which somebody should withdraw. Left out when
+    /// there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    open_repeats: Vec<Standing>,
 }
 
 /// A row, and what became of it.
@@ -50,6 +55,14 @@ pub(super) struct Judged {
     /// The enrolment that it named.
     pub(super) id: Option<Id>,
     pub(super) outcome: Answer<Option<Step>>,
+}
+
+impl Judged {
+    /// The enrolment, where it is completed now.
+    pub(super) fn completed(&self) -> Option<Id> {
+        let step = self.outcome.as_ref().ok()?.as_ref()?;
+        (step.status == Status::Completed).then_some(step.id)
+    }
 }
 
 impl Report {
@@ -66,6 +79,7 @@ impl Report {
                     code: String::new(),
                     detail: String::new(),
                     errors: BTreeMap::new(),
+                    open_repeats: Vec::new(),
                 },
                 Err(problem) => RowReport {
                     row,
@@ -75,11 +89,19 @@ impl Report {
                     code: problem.code().to_owned(),
                     detail: problem.detail().to_owned(),
                     errors: problem.errors().clone(),
+                    open_repeats: Vec::new(),
                 },
             })
             .collect();
         let refused_count = results.iter().filter(|result| !result.ok).count();
         Self { done_count: results.len() - refused_count, refused_count, results }
+    }
+
+    pub(super) fn with_repeats(mut self, mut repeats: HashMap<Id, Vec<Standing>>) -> Self {
+        for row in &mut self.results {
+            row.open_repeats = row.id.and_then(|id| repeats.remove(&id)).unwrap_or_default();
+        }
+        self
     }
 }
 

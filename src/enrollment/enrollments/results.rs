@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::handlers::Enrollment;
 use super::report::{Judged, Report, refuse_many, trial};
+use super::rules::Standing;
 use super::steps::{Ask, By, Marks, Wanted, take};
 use crate::access::{Actor, may};
 use crate::app::AppState;
@@ -87,6 +88,17 @@ fn sent<'de, D: Deserializer<'de>>(from: D) -> Result<Marks, D::Error> {
     Option::deserialize(from).map(Marks::Become)
 }
 
+/// An enrolment after a change of its result.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Graded {
+    #[serde(flatten)]
+    enrollment: Enrollment,
+    /// Where the unit is completed now: the student's seats in other offerings of it, which somebody should withdraw. Left out when
+    /// there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    open_repeats: Vec<Standing>,
+}
+
 impl From<EnrollmentFields> for Ask {
     fn from(fields: EnrollmentFields) -> Self {
         let EnrollmentFields { status, grade, marks, reason, withdrawn_date, completion_date } = fields;
@@ -115,7 +127,7 @@ pub(super) async fn replace(
     PathId(id): PathId,
     condition: IfMatch,
     Json(fields): Json<EnrollmentFields>,
-) -> Answer<Shown<Enrollment>> {
+) -> Answer<Shown<Graded>> {
     let (app, actor, condition, fields) = (&app, &actor, &condition, &fields);
     db::write(&app.db, |tx, _| {
         Box::pin(async move { set(tx, (actor, app), id, condition, |_| Ok(Ask::from(fields.clone()))).await })
@@ -130,7 +142,7 @@ pub(super) async fn change(
     PathId(id): PathId,
     condition: IfMatch,
     changes: Changes<EnrollmentFields>,
-) -> Answer<Shown<Enrollment>> {
+) -> Answer<Shown<Graded>> {
     let (app, actor, condition, changes) = (&app, &actor, &condition, &changes);
     db::write(&app.db, |tx, _| {
         Box::pin(async move { set(tx, (actor, app), id, condition, |now| asked(changes, now)).await })
@@ -156,7 +168,9 @@ pub(super) async fn bulk_grade(
         .once(app, actor.id(), |tx, _| {
             Box::pin(async move {
                 let judged = grade_all(tx, By::of(actor, app), rows).await?;
-                Done::with(&Report::of(judged))
+                let completed: Vec<Id> = judged.iter().filter_map(Judged::completed).collect();
+                let repeats = super::store::open_repeats(tx, &completed).await?;
+                Done::with(&Report::of(judged).with_repeats(repeats))
             })
         })
         .await
@@ -228,7 +242,7 @@ async fn set(
     id: Id,
     condition: &IfMatch,
     wanted: impl FnOnce(&EnrollmentFields) -> Answer<Ask> + Send,
-) -> Answer<Shown<Enrollment>> {
+) -> Answer<Shown<Graded>> {
     super::store::hold(tx, &[id]).await?;
     let row = find::<Enrollment>(tx, actor, id, Sight::Visible).await?;
     let now = EnrollmentFields {
@@ -243,5 +257,7 @@ async fn set(
     let ask = wanted(&now)?;
     let outcome = take(tx, By::of(actor, app), "update", &[(id, ask)]).await?.pop();
     outcome.unwrap_or_else(|| Err(Problem::absent()))?;
-    Shown::with(&Enrollment::shown(find::<Enrollment>(tx, actor, id, Sight::Any).await?, actor))
+    let enrollment = Enrollment::shown(find::<Enrollment>(tx, actor, id, Sight::Any).await?, actor);
+    let open_repeats = super::store::open_repeats(tx, &[id]).await?.remove(&id).unwrap_or_default();
+    Shown::with(&enrollment)?.saying(&Graded { enrollment, open_repeats })
 }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::http::{Answer, Problem, Reason};
 use crate::ids::{Id, Moment};
@@ -54,13 +55,14 @@ pub(super) struct UnitFact {
 }
 
 /// An enrolment of the student that stands in the way.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub(super) struct Standing {
     enrollment: Id,
     offering: Id,
     pub(super) unit_code: String,
     year: i32,
     semester: String,
+    /// PENDING, ENROLLED or COMPLETED.
     pub(super) status: String,
 }
 

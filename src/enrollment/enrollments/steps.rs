@@ -41,6 +41,8 @@ pub(super) struct Held {
     pub(super) marks: Option<Decimal>,
     /// Since when it is withdrawn, completed or failed.
     pub(super) day: Option<NaiveDate>,
+    /// Whether it has a result, or was deleted with one that nobody had taken back.
+    pub(super) had_result: bool,
     pub(super) today: NaiveDate,
 }
 
@@ -459,12 +461,15 @@ fn set(by: By<'_>, held: &Held, wanted: &Wanted) -> Answer<Option<Step>> {
         judge_day(&mut faults, by, held, field, *day, reason);
     }
     faults.text("reason", reason, 2000);
-    let correction = from.is_finished();
-    faults.unless(
-        !correction || !reason.trim().is_empty(),
-        "reason",
-        "A result that was given is being corrected: say why.",
-    );
+    if reason.trim().is_empty() {
+        let (corrects, replaces) = (from.is_finished(), held.had_result && to.is_finished());
+        faults.unless(!corrects, "reason", "A result that was given is being corrected: say why.");
+        faults.unless(
+            corrects || !replaces,
+            "reason",
+            "This enrolment had a result when it was deleted: say why it gets another.",
+        );
+    }
     faults.check()?;
 
     let decision = (from == Status::Pending && to == Status::Enrolled).then_some("approved");

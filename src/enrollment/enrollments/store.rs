@@ -306,6 +306,12 @@ pub(super) async fn hold(tx: &mut PgConnection, enrollments: &[Id]) -> sqlx::Res
                   e.marks,
                   case e.status when 'WITHDRAWN' then e.withdrawn_date
                                 else e.completion_date end as day,
+                  coalesce((select h.to_status in ('COMPLETED', 'FAILED')
+                              from enrollment_history h
+                             where h.enrollment_id = e.id
+                               and (h.to_status in ('COMPLETED', 'FAILED') or h.from_status in ('COMPLETED', 'FAILED'))
+                             order by h.id desc
+                             limit 1), false) as "had_result!",
                   local_day() as "today!"
              from enrollments e
              join offerings o on o.id = e.offering_id
@@ -483,6 +489,32 @@ pub(super) async fn ids_of(tx: &mut PgConnection, pairs: &[(Id, Id)]) -> sqlx::R
     .fetch_all(tx)
     .await?;
     Ok(rows.into_iter().map(|row| ((row.student, row.offering), row.id)).collect())
+}
+
+/// Of these enrolments, those that are COMPLETED while their student holds or asks for a seat in another offering of the unit.
+pub(super) async fn open_repeats(
+    tx: &mut PgConnection,
+    enrollments: &[Id],
+) -> sqlx::Result<HashMap<Id, Vec<Standing>>> {
+    let rows = sqlx::query!(
+        r#"select e.id as "id: Id",
+                  jsonb_agg(jsonb_build_object('enrollment', r.id, 'offering', other.id, 'unit_code', u.code,
+                                               'year', other.year, 'semester', other.semester, 'status', r.status)
+                            order by r.id) as "repeats!: Json<Vec<Standing>>"
+             from enrollments e
+             join offerings o on o.id = e.offering_id
+             join units u on u.id = o.unit_id
+             join enrollments r on r.student_id = e.student_id and r.deleted_at is null
+             join offerings other on other.id = r.offering_id and other.unit_id = o.unit_id
+            where e.id = any($1)
+              and e.status = 'COMPLETED'
+              and r.status in ('PENDING', 'ENROLLED')
+            group by e.id"#,
+        enrollments as _
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.repeats.0)).collect())
 }
 
 /// The codes of units that exclude this offering's and that the student sits in or has completed.

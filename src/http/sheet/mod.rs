@@ -20,6 +20,7 @@ use self::records::{Broken, Record, Records};
 pub use self::text::{NoText, text_of};
 use super::dry_run::{Reason, Trial};
 use super::problem::{Answer, Faults, MOST_FAULTS, Problem};
+use super::text::Text;
 use super::unread::never as never_read;
 
 /// The most rows that are taken at once.
@@ -312,9 +313,9 @@ fn says_of(broken: Broken) -> String {
 
 fn cells_of(shape: &Shape, names: &[String], record: &Record<'_>) -> Cells {
     // Missing trailing fields are empty.
-    let cell = |place: usize| record.cells.get(place).map_or("", |cell| cell.trim()).to_owned();
+    let cell = |place: usize| record.cells.get(place).map_or("", |cell| cell.trim());
     let columns = names.iter().enumerate().filter(|(_, name)| shape.reads(name));
-    columns.map(|(place, name)| (name.clone(), cell(place))).collect()
+    columns.map(|(place, name)| (name.clone(), Text::of(name).kept(cell(place)).into_owned())).collect()
 }
 
 /// The column whose cell has lines that are rows of this shape: what a quote that is closed far too late leaves behind.

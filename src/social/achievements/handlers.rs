@@ -11,8 +11,8 @@ use crate::access::{Actor, Viewer, may};
 use crate::app::AppState;
 use crate::audit;
 use crate::http::{
-    Answer, Bare, Done, Faults, Filter, Kind, Listing, Ordering, PathId, Problem, Refusal, Resource, Sight, Target,
-    Writable, find, lock, place_file, set_deleted,
+    Answer, Bare, Done, Faults, Filter, Kind, Listing, Ordering, PathId, Problem, Refusal, Resource, Search, Sight,
+    Target, Writable, find, lock, place_file, set_deleted,
 };
 use crate::ids::{Id, Moment};
 
@@ -74,7 +74,7 @@ impl Resource for Achievement {
             Ordering::new("updated_at", "t.updated_at", "timestamptz"),
         ],
         default: "id",
-        search: Some("t.search_text"),
+        search: Some(Search::Anywhere("t.search_text")),
         updated_at: Some("t.updated_at"),
     };
 

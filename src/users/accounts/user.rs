@@ -10,7 +10,7 @@ use super::standing::Standing;
 use super::store;
 use crate::academic::semester::Semester;
 use crate::access::{Actor, Permission, Reach, UserType, Viewer, may};
-use crate::http::{Filter, Kind, Listing, Ordering, Resource};
+use crate::http::{Filter, Kind, Listing, Ordering, Resource, Search};
 use crate::ids::{Id, Moment};
 use crate::users::guardians;
 
@@ -130,7 +130,7 @@ const ORDERINGS: &[Ordering] = &[
     Ordering::new("updated_at", "u.updated_at", "timestamptz"),
 ];
 
-const SEARCH: Option<&str> = Some("u.search_text");
+const SEARCH: Option<Search> = Some(Search::Names("u.search_text"));
 
 /// What the rows of a parent's list can be narrowed or ordered by without telling more of a child than is shown.
 pub(super) const KNOWN_OF_CHILDREN: &[&str] = &["user_type", "first_name", "last_name", "created_at", "updated_at"];

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::store;
 use crate::access::{Actor, Grants, Permission, Reach, UserType, Viewer, may, parse};
-use crate::http::{Answer, Faults, Listed, Listing, Ordering, Problem, Refusal, Resource, Target, Writable};
+use crate::http::{Answer, Faults, Listed, Listing, Ordering, Problem, Refusal, Resource, Search, Target, Writable};
 use crate::ids::{Id, Moment};
 
 /// A named set of permissions.
@@ -65,7 +65,7 @@ impl Resource for Role {
             Ordering::new("created_at", "r.created_at", "timestamptz"),
         ],
         default: "id",
-        search: Some("r.search_text"),
+        search: Some(Search::Anywhere("r.search_text")),
         updated_at: Some("r.updated_at"),
     };
 

@@ -8,7 +8,9 @@ use utoipa::ToSchema;
 use super::store;
 use crate::access::{Actor, Permission, Viewer, may};
 use crate::decimals::two_decimals;
-use crate::http::{Answer, Faults, Filter, Kind, Listing, Ordering, Problem, Refusal, Resource, Target, Writable};
+use crate::http::{
+    Answer, Faults, Filter, Kind, Listing, Ordering, Problem, Refusal, Resource, Search, Target, Writable,
+};
 use crate::ids::{Id, Moment};
 
 /// Money for students.
@@ -84,7 +86,7 @@ impl Resource for Scholarship {
             Ordering::new("updated_at", "s.updated_at", "timestamptz"),
         ],
         default: "id",
-        search: Some("s.search_text"),
+        search: Some(Search::Anywhere("s.search_text")),
         updated_at: Some("s.updated_at"),
     };
 

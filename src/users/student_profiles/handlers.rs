@@ -10,7 +10,9 @@ use super::store;
 use crate::academic::courses::Course;
 use crate::access::{Actor, Permission, Reach, Viewer, may};
 use crate::decimals::two_places;
-use crate::http::{Answer, Faults, Filter, Kind, Listing, Ordering, Problem, Refusal, Resource, Target, Writable};
+use crate::http::{
+    Answer, Faults, Filter, Kind, Listing, Ordering, Problem, Refusal, Resource, Search, Target, Writable,
+};
 use crate::ids::{Id, Moment, day_or_null, or_null};
 use crate::users::accounts::Student;
 
@@ -137,7 +139,7 @@ impl Resource for StudentProfile {
             Ordering::new("created_at", "sp.created_at", "timestamptz"),
         ],
         default: "id",
-        search: Some("u.search_text"),
+        search: Some(Search::Names("u.search_text")),
         updated_at: Some("sp.updated_at"),
     };
 

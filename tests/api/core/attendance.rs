@@ -396,6 +396,59 @@ async fn a_class_is_marked_at_once_and_each_student_is_reported() {
 }
 
 #[tokio::test]
+async fn students_are_marked_by_number_and_address_too() {
+    let app = TestApp::start().await;
+    let (staff, convenor) = (app.staff().await, app.convenor().await);
+    let offering = app.offering_of(app.unit_of(convenor.id).await, 0).await;
+    let session = class(&app, offering, "2026-03-02 09:00", None).await;
+    let (ann, bob) = (student_in(&app, offering, "ENROLLED").await, student_in(&app, offering, "ENROLLED").await);
+    let outsider = app.student().await;
+    let number = |person: &Person| {
+        let sql = sqlx::query_scalar!("select student_id from student_profiles where user_id = $1", person.id.0);
+        sql.fetch_one(&app.db)
+    };
+    let (annes, theirs) = (number(&ann).await.unwrap(), number(&outsider).await.unwrap());
+
+    let one = |student: &str| json!({ "session": session, "student": student, "status": "late" });
+    let made = convenor.post(ATTENDANCE, &one(&annes)).await;
+    assert_eq!(made.expect(201)["student"], json!(ann.id));
+    // To a convenor nobody is like somebody elsewhere; staff are told.
+    for (by, named, says) in [
+        (&convenor, theirs.as_str(), "This student is not enrolled in the offering of the class."),
+        (&convenor, "nobody@swin.edu.au", "This student is not enrolled in the offering of the class."),
+        (&staff, &theirs, "This student is not enrolled in the offering of the class."),
+        (&staff, "S-77777777", "There is no student with the number or mail address `S-77777777`."),
+    ] {
+        let reply = by.post(ATTENDANCE, &one(named)).await;
+        assert_eq!((reply.status.as_u16(), reply.errors("student")), (400, vec![says]), "{named}");
+    }
+    assert_eq!(staff.post(ATTENDANCE, &one("")).await.errors("student"), ["This field is required."]);
+
+    let asked = json!({ "records": [
+        { "student": annes, "status": "present" },
+        { "student": bob.email.to_uppercase(), "status": "absent" },
+        { "student": theirs, "status": "present" },
+        { "student": "nobody@swin.edu.au", "status": "present" },
+        { "student": bob.id, "status": "present" },
+    ] });
+    let reply = convenor.post(&roll(session), &asked).await;
+    let results = reply.expect(200)["results"].as_array().unwrap();
+    let became: Vec<_> = results.iter().map(|row| json!([row["student"], row["status"], row["code"]])).collect();
+    assert_eq!(
+        json!(became),
+        json!([
+            [ann.id, "present", ""],
+            [bob.id, "absent", ""],
+            [outsider.id, null, "not_enrolled"],
+            [null, null, "not_enrolled"],
+            [bob.id, null, "named_twice"],
+        ])
+    );
+    assert_eq!(results[2]["detail"], results[3]["detail"]);
+    app.check_invariants().await;
+}
+
+#[tokio::test]
 async fn marking_a_class_again_changes_nothing() {
     let app = TestApp::start().await;
     let (staff, other) = (app.staff().await, app.staff().await);
@@ -432,7 +485,7 @@ async fn a_roll_that_does_not_fit_does_nothing() {
         (json!({ "records": [] }), "records"),
         (json!({ "records": vec![row.clone(); 1001] }), "records"),
         (json!({ "records": [row, { "student": ann.id }] }), "records[1].status"),
-        (json!({ "records": [{ "student": "x", "status": "late" }] }), "records[0].student"),
+        (json!({ "records": [{ "student": true, "status": "late" }] }), "records[0].student"),
         (json!({ "default": "asleep" }), "default"),
     ] {
         let refused = staff.post(&roll(session), &body).await;

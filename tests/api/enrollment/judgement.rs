@@ -119,13 +119,33 @@ async fn a_unit_that_is_discontinued_takes_nobody_new() {
     let unit = app.unit().await;
     let (offering, other) = (app.offering_of(unit, 0).await, app.student().await);
     let sits = app.enrollment(other.id, offering, "ENROLLED").await;
-    staff.patch(&at(UNITS, unit), &json!({ "is_active": false })).await.expect(200);
+    let closed = staff.patch(&at(UNITS, unit), &json!({ "is_active": false })).await;
+    let says = "1 offering is still open for enrolment: nobody new can enrol there. Who sits in a class stays.";
+    assert_eq!(closed.expect(200)["remarks"], json!([says]));
+    let read = staff.get(&at(UNITS, unit)).await;
+    assert_eq!((read.expect(200).get("remarks"), &read.headers["etag"]), (None, &closed.headers["etag"]));
+    let renamed = staff.patch(&at(UNITS, unit), &json!({ "name": "Closed", "is_active": false })).await;
+    assert_eq!(renamed.expect(200).get("remarks"), None);
     let reply = student.post(ENROLLMENTS, &json!({ "offering": offering })).await;
     assert_eq!(reply.refusal(), (400, "unit_inactive"));
     let by_staff = staff.post(ENROLLMENTS, &json!({ "offering": offering, "student": student.id })).await;
     assert_eq!(by_staff.refusal(), (400, "unit_inactive"));
     // Who sits in it may finish.
     staff.patch(&at(ENROLLMENTS, sits), &json!({ "grade": "P" })).await.expect(200);
+}
+
+#[tokio::test]
+async fn whoever_closes_a_course_is_told_how_many_are_in_it() {
+    let app = TestApp::start().await;
+    let (staff, admin, student) = (app.staff().await, app.admin().await, app.student().await);
+    let course = json!({ "code": "BA-X", "name": "X", "duration_years": "3", "credit_points": "300" });
+    let course = staff.post("/api/academic/courses/", &course).await.expect(201)["id"].clone();
+    let profile = staff.get(&format!("/api/users/student-profiles/?user={}", student.id)).await.ids()[0];
+    let path = format!("/api/users/student-profiles/{profile}/");
+    admin.patch(&path, &json!({ "course": course })).await.expect(200);
+    let closed = staff.patch(&format!("/api/academic/courses/{course}/"), &json!({ "is_active": false })).await;
+    let says = "1 student is in this course and may go on; nobody new can be put into it.";
+    assert_eq!(closed.expect(200)["remarks"], json!([says]));
 }
 
 #[tokio::test]

@@ -41,6 +41,115 @@ async fn a_unit_gives_credit_once_whatever_its_repeats() {
 }
 
 #[tokio::test]
+async fn an_upheld_appeal_names_the_repeat_that_is_open() {
+    let app = TestApp::start().await;
+    let (staff, ann) = (app.staff().await, app.student().await);
+    let unit = app.unit().await;
+    let failed = app.enrollment(ann.id, again(&app, unit, 2024).await, "ENROLLED").await;
+    let path = at(ENROLLMENTS, failed);
+    let first = staff.patch(&path, &json!({ "grade": "N" })).await;
+    assert_eq!(first.expect(200).get("open_repeats"), None, "nothing is completed");
+    let offering = again(&app, unit, 2025).await;
+    let repeat = app.enrollment(ann.id, offering, "ENROLLED").await;
+
+    let upheld = staff.patch(&path, &json!({ "grade": "P", "reason": "appeal upheld" })).await;
+    let named = upheld.expect(200)["open_repeats"].clone();
+    assert_eq!(named.as_array().map(Vec::len), Some(1), "{named}");
+    for (member, value) in [
+        ("enrollment", json!(repeat)),
+        ("offering", json!(offering)),
+        ("year", json!(2025)),
+        ("status", json!("ENROLLED")),
+    ] {
+        assert_eq!(named[0][member], value, "{named}");
+    }
+    let read = staff.get(&path).await;
+    assert_eq!(read.expect(200).get("open_repeats"), None, "of the change alone");
+    assert_eq!(upheld.headers["etag"], read.headers["etag"], "the tag is that of the enrolment");
+
+    let rows = json!({ "rows": [{ "id": failed, "grade": "C", "reason": "and again" }] });
+    let many = staff.post(&format!("{ENROLLMENTS}bulk-grade/"), &rows).await;
+    assert_eq!(many.expect(200)["results"][0]["open_repeats"][0]["enrollment"], json!(repeat));
+
+    staff.post_bare(&step(repeat, "withdraw")).await.expect(200);
+    let rows = json!({ "rows": [{ "id": failed, "grade": "D", "reason": "the last time" }] });
+    let many = staff.post(&format!("{ENROLLMENTS}bulk-grade/"), &rows).await;
+    assert_eq!(many.expect(200)["results"][0].get("open_repeats"), None);
+    app.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_result_that_was_deleted_is_not_replaced_without_a_reason() {
+    let app = TestApp::start().await;
+    let (admin, ann) = (app.admin().await, app.student().await);
+    let enrol = async |offering: Id| {
+        run(&app.db, format!("update offerings set requires_approval = false where id = {offering}")).await;
+        let reply = admin.post(ENROLLMENTS, &json!({ "offering": offering, "student": ann.id })).await;
+        at(ENROLLMENTS, reply.expect(201)["id"].to_string().parse::<i64>().map(Id).expect("an id"))
+    };
+    let offering = app.offering(0).await;
+    let path = enrol(offering).await;
+    admin.patch(&path, &json!({ "grade": "N" })).await.expect(200);
+    admin.delete(&path).await.expect(204);
+    assert_eq!(enrol(offering).await, path, "the same row");
+    for by_many in [false, true] {
+        let reason = if by_many {
+            let rows = json!({ "rows": [{ "offering": offering, "student": ann.id, "grade": "HD" }] });
+            let reply = admin.post(&format!("{ENROLLMENTS}bulk-grade/"), &rows).await;
+            reply.expect(200)["results"][0]["errors"]["reason"][0].clone()
+        } else {
+            let reply = admin.patch(&path, &json!({ "grade": "HD" })).await;
+            json!(reply.errors("reason")[0])
+        };
+        assert_eq!(reason, json!("This enrolment had a result when it was deleted: say why it gets another."));
+    }
+    admin.patch(&path, &json!({ "grade": "HD", "reason": "the file of another class" })).await.expect(200);
+
+    // Whoever takes a result back has said why.
+    let offering = app.offering(0).await;
+    let path = enrol(offering).await;
+    admin.patch(&path, &json!({ "grade": "N" })).await.expect(200);
+    admin.patch(&path, &json!({ "status": "ENROLLED", "grade": "", "reason": "wrong row" })).await.expect(200);
+    admin.delete(&path).await.expect(204);
+    enrol(offering).await;
+    admin.patch(&path, &json!({ "grade": "HD" })).await.expect(200);
+    app.check_invariants().await;
+}
+
+#[tokio::test]
+async fn an_intake_that_a_typing_error_made_goes_with_it() {
+    let app = TestApp::start().await;
+    let staff = app.staff().await;
+    const INTAKES: &str = "/api/academic/intakes/";
+    let listed = async || staff.get(&format!("{INTAKES}?year=2062")).await.ids();
+    let offering = app.offering(0).await;
+    let path = format!("/api/academic/offerings/{offering}/");
+    staff.patch(&path, &json!({ "year": 2062 })).await.expect(200);
+    let made = listed().await;
+    assert_eq!(made.len(), 1);
+    staff.patch(&path, &json!({ "year": 2026 })).await.expect(200);
+    assert_eq!(listed().await, Vec::<Id>::new());
+    let said = "select count(*) from audit_log where resource_type = 'intake' and action = 'delete' and user_id = $1";
+    let audited: i64 = sqlx::query_scalar(said).bind(staff.id.0).fetch_one(&app.db).await.unwrap();
+    assert_eq!(audited, 1);
+
+    // One that somebody made for itself stays, and one in which another offering is.
+    let own = staff.post(INTAKES, &json!({ "year": 2062, "semester": "S2" })).await.expect(201)["id"].clone();
+    staff.patch(&path, &json!({ "year": 2062, "semester": "S2" })).await.expect(200);
+    staff.patch(&path, &json!({ "year": 2026, "semester": "S1" })).await.expect(200);
+    assert_eq!(json!(listed().await), json!([own]));
+    let other = format!("/api/academic/offerings/{}/", app.offering(0).await);
+    for path in [&path, &other] {
+        staff.patch(path, &json!({ "year": 2062, "semester": "SS" })).await.expect(200);
+    }
+    staff.patch(&path, &json!({ "year": 2026, "semester": "S1" })).await.expect(200);
+    assert_eq!(listed().await.len(), 2);
+    staff.delete(&other).await.expect(204);
+    assert_eq!(listed().await.len(), 2, "an offering that is deleted may come back to it");
+    app.check_invariants().await;
+}
+
+#[tokio::test]
 async fn an_offering_that_is_in_use_stays_in_its_term() {
     let app = TestApp::start().await;
     let (staff, ann) = (app.staff().await, app.student().await);

@@ -50,6 +50,7 @@ pub(in super::super) async fn database(
         version(&server).named("server_version"),
         encoding(&server).named("encoding"),
         asked(extensions(&mut conn).await).named("extensions"),
+        asked(collations(&mut conn).await).named("collations"),
         asked(unknown_migrations(opened).await).named("unknown_migrations"),
         attributes(&role).named("role"),
         asked(ownership(&mut conn).await).named("role_owns_nothing"),
@@ -130,6 +131,18 @@ async fn extensions(conn: &mut PgConnection) -> anyhow::Result<Found> {
     Ok(Found::failed(
         format!("{} are missing", missing.join(", ")),
         "As the database's owner: create extension pg_trgm; create extension btree_gist;",
+    ))
+}
+
+/// Whether indexes still have the order that the libraries of this machine compare by.
+async fn collations(conn: &mut PgConnection) -> anyhow::Result<Found> {
+    let changed = store::changed_collations(conn).await?;
+    if changed.is_empty() {
+        return Ok(Found::ok("as when the indexes were built"));
+    }
+    Ok(Found::failed(
+        format!("{}: of another version than when the indexes were built", changed.join(", ")),
+        "Lists and unique names may miss rows: stop the servers, `reindex database`, then refresh the versions; see docs/operations.md.",
     ))
 }
 

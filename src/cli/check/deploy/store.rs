@@ -89,6 +89,24 @@ pub(super) async fn missing_extensions(conn: &mut PgConnection) -> sqlx::Result<
     .await
 }
 
+/// The collations by which this database compares whose library is of another version than when its indexes were built.
+pub(super) async fn changed_collations(conn: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        r#"select collname::text as "name!"
+             from pg_collation
+            where collname in ('vi-x-icu', 'und-x-icu')
+              and collversion <> pg_collation_actual_version(oid)
+           union all
+           select 'the database''s own'
+             from pg_database
+            where datname = current_database()
+              and datcollversion <> pg_database_collation_actual_version(oid)
+            order by 1"#
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// The tables that the role owns, or whose owner it can become.
 pub(super) async fn owned_tables(conn: &mut PgConnection) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar!(

@@ -26,7 +26,7 @@ pub(crate) async fn units(tx: &mut PgConnection, codes: &[String]) -> sqlx::Resu
     let found = sqlx::query!(
         r#"select w.code as "code!", u.id
              from unnest($1::text[]) as w (code)
-             join units u on upper(u.code) = upper(w.code) and u.deleted_at is null
+             join units u on u.code_key = code_key(w.code) and u.deleted_at is null
             order by u.id"#,
         codes
     )
@@ -41,7 +41,7 @@ pub(crate) async fn offerings(tx: &mut PgConnection, codes: &[String]) -> sqlx::
         Class,
         r#"select o.id, w.code as "code!", o.year, o.semester, o.capacity, o.current_enrollment
              from unnest($1::text[]) as w (code)
-             join units u on upper(u.code) = upper(w.code) and u.deleted_at is null
+             join units u on u.code_key = code_key(w.code) and u.deleted_at is null
              join offerings o on o.unit_id = u.id and o.deleted_at is null
             order by o.id
               for no key update of o"#,
@@ -56,7 +56,7 @@ pub(crate) async fn course(tx: &mut PgConnection, code: &str) -> sqlx::Result<Op
     sqlx::query_scalar!(
         "select id
            from courses
-          where upper(code) = upper($1)
+          where code_key = code_key($1)
             and deleted_at is null
             for share",
         code

@@ -65,9 +65,9 @@ pub(crate) async fn places(db: impl PgExecutor<'_>, wanted: &[(String, i32, &str
                   o.id as "offering_id?",
                   coalesce(o.capacity, 0) as "capacity!",
                   coalesce(o.current_enrollment, 0) as "seats_taken!"
-             from (select distinct upper(code) as code, year, semester
+             from (select distinct code_key(code) as key, year, semester
                      from unnest($1::text[], $2::int[], $3::text[]) as w (code, year, semester)) w
-             join units u on upper(u.code) = w.code and u.deleted_at is null
+             join units u on u.code_key = w.key and u.deleted_at is null
              left join offerings o
                     on o.unit_id = u.id
                    and o.year = w.year

@@ -67,8 +67,8 @@ pub(crate) async fn hold_of_units(tx: &mut PgConnection, units: &[i64]) -> sqlx:
 pub(crate) async fn add(tx: &mut PgConnection, offerings: &[New], progress: &Progress) -> sqlx::Result<()> {
     let (years, semesters) = (column(offerings, |o| o.year), column(offerings, |o| o.semester));
     sqlx::query!(
-        "insert into intakes (year, semester)
-         select distinct year, semester
+        "insert into intakes (year, semester, made_for_offering)
+         select distinct year, semester, true
            from unnest($1::int[], $2::text[]) as w (year, semester)
           order by year, semester
              on conflict (year, semester) where deleted_at is null do nothing",

@@ -58,7 +58,7 @@ pub(crate) async fn hold_named(tx: &mut PgConnection, codes: &[String]) -> sqlx:
         Known,
         "select id, code, name, description, credit_points, department
            from units
-          where upper(code) in (select upper(code) from unnest($1::text[]) as w (code))
+          where code_key in (select code_key(w.code) from unnest($1::text[]) as w (code))
             and deleted_at is null
           order by id
             for no key update",

@@ -1,0 +1,1 @@
+alter table intakes drop column made_for_offering;
