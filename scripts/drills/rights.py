@@ -29,8 +29,8 @@ def roles(made, goal):
     statements = []
     for path in sorted(glob.glob(".sqlx/query-*.json")):
         query = json.loads(Path(path).read_text())
-        # Settings have no plan and need no right.
-        if query["query"].startswith("set "):
+        # Settings and what frames a transaction have no plan and need no right.
+        if re.match("(set|savepoint|release|rollback) ", query["query"] + " "):
             continue
         if query["query"] in plain or query["query"] in code:
             statements.append(query["query"])

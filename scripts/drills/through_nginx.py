@@ -85,7 +85,7 @@ def smoke(site, goal):
         found[kind] = (answer.status, answer.one("content-type"), (answer.one("content-disposition") or "").split(";")[0], bool(answer.twice()))
         (root / kind).unlink()
     want = {"a1.html": (200, "application/octet-stream", "attachment", False), "a2.svg": (200, "application/octet-stream", "attachment", False),
-            "a3.txt": (200, "text/plain", "attachment", False), "a4.pdf": (200, "application/pdf", "inline", False), "a5.partial": None,
+            "a3.txt": (200, "text/plain; charset=utf-8", "attachment", False), "a4.pdf": (200, "application/pdf", "inline", False), "a5.partial": None,
             "a6.docx": (200, "application/vnd.openxmlformats-officedocument.wordprocessingml.document", "attachment", False)}
     wrong = {k: found[k] for k in kinds if (found[k] != want[k] if want[k] else found[k][0] != 404)}
     goal(not wrong, f"of other public files none but PDF is shown in place {wrong or ''}")
