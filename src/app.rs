@@ -1,6 +1,6 @@
 //! The server's parts put together: state, routes, and the layers in their order.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -63,7 +63,7 @@ pub struct Parts {
     /// Calls workflows.
     pub outbound: workflows::Outbound,
     /// The OpenAPI document.
-    pub openapi: LazyLock<serde_json::Value>,
+    pub documents: docs::Documents,
 }
 
 impl std::ops::Deref for AppState {
@@ -94,8 +94,7 @@ impl AppState {
             streams: core::notifications::Streams::default(),
             advisor: advisor::Endpoint::of(&config),
             outbound: workflows::Outbound::new(&config),
-            // Large, and most processes are never asked for it.
-            openapi: LazyLock::new(|| http::openapi::document(&routes())),
+            documents: docs::Documents::default(),
             config,
             db,
             clock,

@@ -1,19 +1,26 @@
 //! The OpenAPI document and its interactive page, which is in the binary and works offline; and the way there from `/`.
 
+use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
 use serde::Serialize;
 use serde_json::json;
+use tokio::sync::OnceCell;
 use utoipa::ToSchema;
 
 use crate::access::{Public, Visitor};
 use crate::app::AppState;
 use crate::http::{
-    Answer, Answers, Describe, NoContent, Notes, Page, Problem, Routes, Schemas, Shown, path_text, query_pairs,
+    self, Answer, Answers, Describe, NoContent, Notes, Page, Problem, Routes, Schemas, Shown, etag, path_text,
+    query_pairs,
 };
 
 /// The endpoints of this module.
@@ -177,12 +184,93 @@ impl Describe for Asset {
     }
 }
 
-async fn schema(_: Visitor, State(app): State<AppState>, format: Format) -> Answer<Document> {
-    let (media_type, text) = match format {
-        Format::Json => ("application/json", serde_json::to_string(&*app.openapi).map_err(Problem::internal)?),
-        Format::Yaml => ("application/yaml", yaml_serde::to_string(&*app.openapi).map_err(Problem::internal)?),
+/// The OpenAPI document, made when it is first asked for. It is large: only its tenth, compressed, is kept.
+#[derive(Default)]
+pub struct Documents {
+    json: OnceCell<Published>,
+    yaml: OnceCell<Published>,
+}
+
+/// A text as it is sent to nearly everybody.
+struct Published {
+    compressed: Bytes,
+    tag: String,
+}
+
+impl Published {
+    fn of(text: &str) -> std::io::Result<Self> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(text.as_bytes())?;
+        let tag = etag(text.as_bytes());
+        Ok(Self { compressed: encoder.finish()?.into(), tag: tag.trim_matches('"').to_owned() })
+    }
+
+    /// For whoever takes no compressed answer.
+    fn plain(&self) -> std::io::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        GzDecoder::new(&*self.compressed).read_to_end(&mut text)?;
+        Ok(text)
+    }
+}
+
+impl Documents {
+    async fn of(&self, format: &Format) -> Answer<&Published> {
+        let (cell, is_json) = match format {
+            Format::Json => (&self.json, true),
+            Format::Yaml => (&self.yaml, false),
+        };
+        cell.get_or_try_init(|| async move {
+            let made = tokio::task::spawn_blocking(move || -> anyhow::Result<Published> {
+                let document = http::openapi::document(&crate::app::routes());
+                let text = if is_json { serde_json::to_string(&document)? } else { yaml_serde::to_string(&document)? };
+                Ok(Published::of(&text)?)
+            });
+            made.await.map_err(Problem::internal)?.map_err(Problem::internal)
+        })
+        .await
+    }
+}
+
+/// Whether the answer may be compressed.
+struct TakesGzip(bool);
+
+impl FromRequestParts<AppState> for TakesGzip {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Parts, _: &AppState) -> Answer<Self> {
+        let accepts = head.headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+        Ok(Self(wanted(&accepts.collect::<Vec<_>>().join(","), "gzip").is_some_and(|wanted| wanted > 0.0)))
+    }
+}
+
+impl Describe for TakesGzip {
+    fn describe(_: &mut Notes, _: &mut Schemas) {}
+}
+
+async fn schema(
+    _: Visitor,
+    State(app): State<AppState>,
+    TakesGzip(compressed): TakesGzip,
+    format: Format,
+) -> Answer<Document> {
+    let published = app.documents.of(&format).await?;
+    let media_type = match format {
+        Format::Json => "application/json",
+        Format::Yaml => "application/yaml",
     };
-    Ok(Document(([(header::CONTENT_TYPE, media_type)], text).into_response()))
+    // It is the same until another release is started; a look whether it is costs nothing.
+    let tag = format!("\"{}{}\"", published.tag, if compressed { "-gzip" } else { "" });
+    let always = [
+        (header::CONTENT_TYPE, media_type.to_owned()),
+        (header::CACHE_CONTROL, "public, max-age=300, must-revalidate".to_owned()),
+        (header::VARY, "accept-encoding".to_owned()),
+        (header::ETAG, tag),
+    ];
+    Ok(Document(if compressed {
+        (always, [(header::CONTENT_ENCODING, "gzip")], published.compressed.clone()).into_response()
+    } else {
+        (always, published.plain().map_err(Problem::internal)?).into_response()
+    }))
 }
 
 async fn page(_: Visitor) -> Answer<Page> {

@@ -41,10 +41,23 @@ pub(super) async fn run(options: Options, config: Config) -> anyhow::Result<()> 
 }
 
 async fn create(options: Options, pool: &Pool) -> anyhow::Result<()> {
-    let given = given_password();
+    let given = given_password()?;
     let asks = io::stdin().is_terminal();
     if !asks && (options.email.is_none() || options.username.is_none() || given.is_none()) {
-        bail!("this is no terminal to ask on: give --email and --username, and the password in SUPERUSER_PASSWORD");
+        bail!(
+            "this is no terminal to ask on: give --email and --username, and the password in SUPERUSER_PASSWORD or a file that \
+             SUPERUSER_PASSWORD_FILE names"
+        );
+    }
+    // `su -c` has an input that looks like a terminal and none to ask on; better told before the first answer than after it.
+    if given.is_none()
+        && let Err(error) = std::fs::File::open("/dev/tty")
+    {
+        bail!(
+            "the password cannot be asked for: there is no terminal (/dev/tty: {error}). With `runuser -u swincms -- swincms \
+             createsuperuser` or `su -P` there is one; or give the password in SUPERUSER_PASSWORD, or in a file that \
+             SUPERUSER_PASSWORD_FILE names"
+        );
     }
     // One question at a time, each until its answer will do; what came by option or environment is not asked again.
     let email = match options.email {
@@ -82,8 +95,17 @@ async fn create(options: Options, pool: &Pool) -> anyhow::Result<()> {
 
 /// The password of a script.
 #[expect(clippy::disallowed_methods, reason = "a script's word to this one command, not a setting of the server")]
-fn given_password() -> Option<String> {
-    std::env::var("SUPERUSER_PASSWORD").ok().filter(|password| !password.is_empty())
+fn given_password() -> anyhow::Result<Option<String>> {
+    if let Some(password) = std::env::var("SUPERUSER_PASSWORD").ok().filter(|password| !password.is_empty()) {
+        return Ok(Some(password));
+    }
+    let Some(path) = std::env::var_os("SUPERUSER_PASSWORD_FILE").filter(|path| !path.is_empty()) else {
+        return Ok(None);
+    };
+    let path = std::path::Path::new(&path);
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("SUPERUSER_PASSWORD_FILE: {} cannot be read", path.display()))?;
+    Ok(Some(text.trim_end_matches(['\n', '\r']).to_owned()))
 }
 
 /// What is wrong with an address, a user name and a password; what is empty has not been asked for yet.

@@ -549,6 +549,14 @@ async fn an_administrator_needs_a_good_password_and_names_that_are_free() {
     let again = ["createsuperuser", "--email", "Ada@swin.edu.au", "--username", "ADA"];
     let says = swincms_with(&app, &again, &good, "").await.bad();
     assert!(says.contains("email already exists") && says.contains("username already exists"), "{says}");
+
+    let secret = app.folder().join("password");
+    let named = [("SUPERUSER_PASSWORD_FILE", secret.to_str().unwrap())];
+    let bob = ["createsuperuser", "--email", "bob@swin.edu.au", "--username", "bob"];
+    let says = swincms_with(&app, &bob, &named, "").await.bad();
+    assert!(says.contains("SUPERUSER_PASSWORD_FILE: ") && says.contains("cannot be read"), "{says}");
+    std::fs::write(&secret, "granite-Tulip-32\n").unwrap();
+    swincms_with(&app, &bob, &named, "").await.good();
 }
 
 #[tokio::test]

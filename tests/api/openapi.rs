@@ -56,6 +56,29 @@ async fn the_document_is_the_golden_file() {
 }
 
 #[tokio::test]
+async fn the_document_is_sent_compressed_and_once() {
+    let app = TestApp::start().await;
+    let nobody = app.anonymous();
+    for format in ["json", "yaml"] {
+        let path = format!("/api/schema/?format={format}");
+        let plain = nobody.get(&path).await;
+        assert_eq!((plain.header("content-encoding"), plain.header("vary")), (None, Some("accept-encoding")));
+        let small = nobody.with("Accept-Encoding", "br;q=1.0, gzip;q=0.8").get(&path).await;
+        assert_eq!((small.status.as_u16(), small.header("content-encoding")), (200, Some("gzip")));
+        assert!(small.bytes.len() * 5 < plain.bytes.len(), "{} of {}", small.bytes.len(), plain.bytes.len());
+        let mut read = Vec::new();
+        std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&*small.bytes), &mut read).unwrap();
+        assert_eq!(read, plain.bytes);
+        let tag = small.header("etag").unwrap().to_owned();
+        assert_ne!(Some(&*tag), plain.header("etag"), "each form has a tag of its own");
+        let again = nobody.with("Accept-Encoding", "gzip").with("If-None-Match", &tag).get(&path).await;
+        assert_eq!((again.status.as_u16(), again.bytes.len()), (304, 0));
+    }
+    let refused = nobody.with("Accept-Encoding", "gzip;q=0").get("/api/schema/").await;
+    assert_eq!(refused.header("content-encoding"), None);
+}
+
+#[tokio::test]
 async fn operation_ids_are_unique_and_so_are_the_names_of_schemas() {
     let document = document().await;
     let mut places: BTreeMap<&str, Vec<String>> = BTreeMap::new();

@@ -297,6 +297,7 @@ impl Sender {
         let (status, headers) = (response.status(), response.headers().clone());
         let bytes = response.bytes().await.unwrap_or_else(|error| panic!("{method} {path}: {error:?}")).to_vec();
         let is_json = headers.get("content-type").is_some_and(|of| of.to_str().unwrap().contains("json"));
+        let is_json = is_json && !headers.contains_key("content-encoding");
         let body = if is_json && !bytes.is_empty() { serde_json::from_slice(&bytes).unwrap() } else { Value::Null };
         let reply = Reply { status, headers, body, bytes };
         reply.check(method, path);
