@@ -223,6 +223,8 @@ pub fn session(config: &Config, options: PgConnectOptions) -> PgConnectOptions {
         ("timezone", "UTC".to_owned()),
         // Whose day it is, for `local_day()`.
         ("swincms.time_zone", config.time_zone.name().to_owned()),
+        // Which repeats count for an average, for `grades::results!`.
+        ("swincms.gpa_repeats", config.gpa_repeats.name().to_owned()),
         ("statement_timeout", milliseconds(config.db_statement_timeout)),
         ("idle_in_transaction_session_timeout", milliseconds(config.db_idle_tx_timeout)),
         ("swincms.online_locations", config.online_locations.join("|")),

@@ -24,7 +24,7 @@ use lettre::message::Mailbox;
 use secrecy::SecretString;
 use sqlx::postgres::PgConnectOptions;
 
-use crate::enrollment::Boundaries;
+use crate::enrollment::{Boundaries, Repeats};
 
 pub(crate) use keep::make_data_dir;
 use keep::{dot_env, kept_secret_key};
@@ -78,6 +78,8 @@ pub struct Config {
     pub pending_days: u32,
     /// `GRADE_BOUNDARIES`: from which marks on which grade is given; none are checked without it.
     pub grade_boundaries: Boundaries,
+    /// `GPA_REPEATS`: which of several results in one unit count for the grade point average.
+    pub gpa_repeats: Repeats,
     /// `GOLD_EXPIRES_AFTER`: gold that was not spent within so many days expires; none when it never does.
     pub gold_expires_after: Option<u32>,
 
@@ -460,6 +462,7 @@ impl Config {
             max_pending: read.number("MAX_PENDING", 8, 1..=1000),
             pending_days: read.number("PENDING_DAYS", 14, 1..=3650),
             grade_boundaries: read.grade_boundaries(),
+            gpa_repeats: read.choice("GPA_REPEATS", Repeats::All, Repeats::SPELT),
             gold_expires_after: Some(read.number("GOLD_EXPIRES_AFTER", 0, 0..=36_500)).filter(|days| *days > 0),
             database,
             migration,

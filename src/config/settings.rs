@@ -75,6 +75,11 @@ pub const SETTINGS: &[Setting] = &[
         "From which marks on which grade is given, such as `HD=80,D=70,C=60,P=50,N=0`; empty checks nothing.",
     ),
     setting(
+        "GPA_REPEATS",
+        "all",
+        "Which of several results in one unit count for the grade point average: `all`, the `best` or the `latest`.",
+    ),
+    setting(
         "GOLD_EXPIRES_AFTER",
         "0",
         "Gold that was not spent within so many days of being earned expires; 0 is never.",

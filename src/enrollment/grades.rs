@@ -3,7 +3,8 @@
 use std::str::FromStr;
 
 use rust_decimal::Decimal;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 
 /// Grades and their points, in tenths.
 const GRADES: [(&str, i64); 15] = [
@@ -24,14 +25,69 @@ const GRADES: [(&str, i64); 15] = [
     ("D+", 13),
 ];
 
-/// SQL for the grade point average over rows `t` of `transcripts`: sum(grade point × credit points) / sum(credit
-/// points), to two decimals, null when nothing counts. A row is a completed or failed unit, and every one has a grade.
+/// SQL for the grade point average over rows `t` of [`results!`]: sum(grade point × credit points) / sum(credit points) of
+/// those that count, to two decimals, null when nothing counts.
 macro_rules! gpa {
     () => {
-        "round(sum(t.grade_point * t.credit_points) / nullif(sum(t.credit_points), 0), 2)"
+        "round(sum(t.grade_point * t.credit_points) filter (where t.counts)
+             / nullif(sum(t.credit_points) filter (where t.counts), 0), 2)"
     };
 }
 pub(crate) use gpa;
+
+/// SQL that begins a subquery over transcript rows and ends before a condition on `t` and `e`: each row, whether it earns
+/// credit, and whether it counts for the average. Every average and every sum of credit is made from it.
+///
+/// Every row has a grade: it is a completed or a failed unit. `GPA_REPEATS` comes with the session ([`crate::db::session`]).
+macro_rules! results {
+    () => {
+        "(select t.*,
+             -- A unit gives credit once, whatever its repeats: by the first time that it was completed.
+             t.status = 'COMPLETED'
+             and row_number() over (partition by t.student_id, o.unit_id, t.status
+                                    order by t.year, t.semester, t.id) = 1 as earns_credit,
+             case current_setting('swincms.gpa_repeats', true)
+                 when 'best' then row_number() over (partition by t.student_id, o.unit_id
+                                                     order by t.grade_point desc, t.marks desc nulls last,
+                                                              t.completion_date desc, t.id desc) = 1
+                 when 'latest' then row_number() over (partition by t.student_id, o.unit_id
+                                                       order by t.completion_date desc, t.year desc, t.semester desc,
+                                                                t.id desc) = 1
+                 else true
+             end as counts
+        from transcripts t
+        join enrollments e on e.id = t.enrollment_id
+        join offerings o on o.id = e.offering_id
+       where t.deleted_at is null
+         and "
+    };
+}
+pub(crate) use results;
+
+/// Which of several results in one unit count for the average.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Repeats {
+    /// All of them.
+    All,
+    /// The best.
+    Best,
+    /// The latest by the day on which it was completed.
+    Latest,
+}
+
+impl Repeats {
+    pub(crate) const SPELT: &[(&str, Self)] = &[("all", Self::All), ("best", Self::Best), ("latest", Self::Latest)];
+
+    /// As the setting spells it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Best => "best",
+            Self::Latest => "latest",
+        }
+    }
+}
 
 /// From which marks on which grade is given, the highest first; none where nothing is checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -31,7 +31,7 @@ use crate::users::guardians;
 
 pub(crate) use class_lists::knows_class;
 pub(crate) use enrollments::{Granted, announce, end_seats};
-pub use grades::Boundaries;
+pub use grades::{Boundaries, Repeats};
 pub use status::Status;
 
 /// The endpoints of this domain.

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::academic::semester::Semester;
 use crate::access::{Permission, Reach, Viewer};
 use crate::decimals::{one_place, two_places};
-use crate::enrollment::grades::gpa;
+use crate::enrollment::grades::{gpa, results};
 use crate::enrollment::{Columns, Status, push_reach};
 use crate::ids::{Id, Moment};
 use crate::users::accounts::user_brief;
@@ -74,15 +74,18 @@ pub(super) struct TranscriptLine {
     pub(super) course_code: String,
     pub(super) course_name: String,
     pub(super) completion_date: NaiveDate,
+    /// Whether it counts for the average.
+    #[serde(skip_serializing)]
+    pub(super) counts: bool,
 }
 
 /// All that counts for a student, and what it comes to.
 #[derive(Debug, FromRow)]
 pub(super) struct Record {
     pub(super) gpa: Option<Decimal>,
-    /// Grade points × credit points, summed.
+    /// Grade points × credit points of what counts for the average, summed.
     pub(super) products: Decimal,
-    /// Credit points of all units, summed.
+    /// Credit points of the same units, summed.
     pub(super) credit_points: Decimal,
     /// Credit points of completed units, summed; each unit counts once.
     pub(super) total_credit_points: Decimal,
@@ -98,8 +101,8 @@ const RECORD: &str = concat!(
 select ",
     gpa!(),
     " as gpa,
-       coalesce(sum(t.grade_point * t.credit_points), 0) as products,
-       coalesce(sum(t.credit_points), 0) as credit_points,
+       coalesce(sum(t.grade_point * t.credit_points) filter (where t.counts), 0) as products,
+       coalesce(sum(t.credit_points) filter (where t.counts), 0) as credit_points,
        coalesce(sum(t.credit_points) filter (where t.earns_credit), 0) as total_credit_points,
        count(*) filter (where t.earns_credit) as total_units_completed,
        coalesce(jsonb_agg(jsonb_build_object(
@@ -116,17 +119,12 @@ select ",
            'grade_point', t.grade_point::text,
            'course_code', coalesce(t.course_code, c.code, ''),
            'course_name', coalesce(t.course_name, c.name, ''),
-           'completion_date', t.completion_date)
+           'completion_date', t.completion_date,
+           'counts', t.counts)
            order by t.year, t.semester, t.unit_code, t.id), '[]') as lines
-from (select t.*,
-             -- A unit gives credit once, whatever its repeats: by the first time that it was completed.
-             t.status = 'COMPLETED'
-             and row_number() over (partition by o.unit_id, t.status order by t.year, t.semester, t.id) = 1 as earns_credit
-        from transcripts t
-        join enrollments e on e.id = t.enrollment_id
-        join offerings o on o.id = e.offering_id
-       where t.deleted_at is null
-         and t.student_id = "
+from ",
+    results!(),
+    "t.student_id = "
 );
 
 /// What counts for the student, of the rows that the viewer's lists show: a convenor's are those of own units.

@@ -1,6 +1,6 @@
 //! A student's grade point average and totals.
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -16,6 +16,7 @@ use crate::app::AppState;
 use crate::db::Reading;
 use crate::decimals::{as_number, as_number_or_null};
 use crate::enrollment::Status;
+use crate::enrollment::grades::Repeats;
 use crate::http::{Answer, Describe, Notes, Problem, Schemas, Shown, flag};
 use crate::ids::Id;
 use crate::users::naming::StudentRef;
@@ -23,7 +24,7 @@ use crate::users::naming::StudentRef;
 /// What a transcript comes to.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TranscriptSummary {
-    /// Of completed and failed units, to two decimals; null when nothing counts.
+    /// Of completed and failed units, of repeats those that `GPA_REPEATS` names, to two decimals; null when nothing counts.
     #[serde(serialize_with = "as_number_or_null")]
     #[schema(value_type = Option<f64>, example = 3.25)]
     gpa: Option<Decimal>,
@@ -37,14 +38,16 @@ pub(super) struct TranscriptSummary {
     explanation: Option<Explanation>,
 }
 
-/// How the average comes about: `sums.products` / `sums.credit_points`.
+/// How the average comes about: `sums.products` / `sums.credit_points` of the rows that count.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Explanation {
+    /// Which of several results in one unit count for the average, by `GPA_REPEATS`: `all`, the `best` or the `latest`.
+    repeats: Repeats,
     rows: Vec<CountedUnit>,
     sums: TranscriptSums,
 }
 
-/// A unit that counts for the average.
+/// A unit of the transcript, and whether it counts for the average.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct CountedUnit {
     /// The transcript row's id.
@@ -62,13 +65,15 @@ pub(super) struct CountedUnit {
     #[serde(serialize_with = "as_number")]
     #[schema(value_type = f64, example = 12.5)]
     credit_points: Decimal,
+    /// Whether it counts for the average; false where another result in the unit counts in its place.
+    counts: bool,
     /// `grade_point` × `credit_points`.
     #[serde(serialize_with = "as_number")]
     #[schema(value_type = f64, example = 37.5)]
     product: Decimal,
 }
 
-/// The sums over all units that count.
+/// The sums over all results that count.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TranscriptSums {
     #[serde(serialize_with = "as_number")]
@@ -89,11 +94,11 @@ impl TranscriptSummary {
         }
     }
 
-    fn explained(record: Record) -> Self {
+    fn explained(record: Record, repeats: Repeats) -> Self {
         let summary = Self::of(&record);
         let sums = TranscriptSums { products: record.products, credit_points: record.credit_points };
         let rows = record.lines.into_iter().map(CountedUnit::from).collect();
-        Self { explanation: Some(Explanation { rows, sums }), ..summary }
+        Self { explanation: Some(Explanation { repeats, rows, sums }), ..summary }
     }
 }
 
@@ -110,6 +115,7 @@ impl From<TranscriptLine> for CountedUnit {
             grade: line.grade,
             grade_point: line.grade_point,
             credit_points: line.credit_points,
+            counts: line.counts,
             product: line.grade_point * line.credit_points,
         }
     }
@@ -139,17 +145,27 @@ impl FromRequestParts<AppState> for SummaryAsked {
 impl Describe for SummaryAsked {
     fn describe(notes: &mut Notes, _: &mut Schemas) {
         describe_student(notes);
-        notes.parameter("query", "explain", json!({ "type": "boolean" }), "Adds the units that count and the sums.");
+        notes.parameter(
+            "query",
+            "explain",
+            json!({ "type": "boolean" }),
+            "Adds the results, which of them count, and the sums.",
+        );
     }
 }
 
 /// `GET /summary/`
 pub(super) async fn summary(
     reader: Actor<may::ReadTranscripts>,
+    State(app): State<AppState>,
     mut conn: Reading,
     SummaryAsked { student, explain }: SummaryAsked,
 ) -> Answer<Shown<TranscriptSummary>> {
     let student = subject(&mut conn, &reader, student).await?;
     let record = store::record(&mut conn, &reader, student).await?;
-    Shown::with(&if explain { TranscriptSummary::explained(record) } else { TranscriptSummary::of(&record) })
+    Shown::with(&if explain {
+        TranscriptSummary::explained(record, app.config.gpa_repeats)
+    } else {
+        TranscriptSummary::of(&record)
+    })
 }

@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 
 use super::handlers::{StudentProfileFields, StudentRecord};
-use crate::enrollment::grades::gpa;
+use crate::enrollment::grades::{gpa, results};
 use crate::ids::Id;
 
 /// The columns of a student profile.
@@ -18,9 +18,9 @@ select sp.id,
        (select ",
     gpa!(),
     "
-          from transcripts t
-         where t.student_id = sp.user_id
-           and t.deleted_at is null) as current_gpa,
+          from ",
+    results!(),
+    "t.student_id = sp.user_id) t) as current_gpa,
        sp.academic_status,
        sp.created_at,
        sp.updated_at

@@ -225,22 +225,22 @@ async fn the_average_weighs_grades_by_credit_points_and_can_explain_itself() {
     assert_eq!(ann.get(SUMMARY).await.expect(200), &summary);
     assert_eq!(ann.get(&format!("{SUMMARY}?explain=false")).await.expect(200), &summary);
     let explained = json!({
-        "gpa": 1.43, "total_credit_points": 37.5, "total_units_completed": 2,
+        "gpa": 1.43, "total_credit_points": 37.5, "total_units_completed": 2, "repeats": "all",
         "rows": [
             {
                 "id": first, "enrollment": made[2], "year": 2026, "semester": "S1", "unit_code": "UNT2",
                 "unit_name": "Unit 2", "status": "COMPLETED", "grade": "A-", "grade_point": 3.7,
-                "credit_points": 12.5, "product": 46.25,
+                "counts": true, "credit_points": 12.5, "product": 46.25,
             },
             {
                 "id": second, "enrollment": made[0], "year": 2026, "semester": "S2", "unit_code": "UNT0",
                 "unit_name": "Unit 0", "status": "COMPLETED", "grade": "P", "grade_point": 1.0,
-                "credit_points": 25.0, "product": 25.0,
+                "counts": true, "credit_points": 25.0, "product": 25.0,
             },
             {
                 "id": summer, "enrollment": made[1], "year": 2026, "semester": "SS", "unit_code": "UNT1",
                 "unit_name": "Unit 1", "status": "FAILED", "grade": "N", "grade_point": 0.0,
-                "credit_points": 12.5, "product": 0.0,
+                "counts": true, "credit_points": 12.5, "product": 0.0,
             },
         ],
         "sums": { "products": 71.25, "credit_points": 50.0 },
@@ -253,6 +253,83 @@ async fn the_average_weighs_grades_by_credit_points_and_can_explain_itself() {
     run(&app.db, format!("update transcripts set deleted_at = rule_now() where id = {first}")).await;
     let without = json!({ "gpa": 0.67, "total_credit_points": 25.0, "total_units_completed": 1 });
     assert_eq!(ann.get(SUMMARY).await.expect(200), &without);
+}
+
+#[tokio::test]
+async fn of_several_results_in_a_unit_the_setting_says_which_count() {
+    let app = TestApp::start().await;
+    let (ann, bob, staff) = (app.student().await, app.student().await, app.staff().await);
+    let (unit, other) = (app.unit().await, app.unit().await);
+    // By the day of completion HD is not the latest, nor is it the last in the calendar.
+    let mut made = Vec::new();
+    for (unit, year, day, status, grade, point) in [
+        (unit, 2023, "2023-06-20", "FAILED", "N", "0.0"),
+        (unit, 2024, "2024-06-20", "COMPLETED", "HD", "4.0"),
+        (unit, 2025, "2025-06-20", "COMPLETED", "P", "1.0"),
+        (other, 2025, "2025-06-20", "COMPLETED", "C", "2.0"),
+    ] {
+        let offering = app.offering_of(unit, 0).await;
+        run(&app.db, format!("update offerings set year = {year} where id = {offering}")).await;
+        let enrollment = app.enrollment(ann.id, offering, status).await;
+        let sql = format!(
+            "update transcripts
+                set grade = '{grade}', grade_point = {point}, completion_date = '{day}', year = {year}
+              where enrollment_id = {enrollment}"
+        );
+        run(&app.db, sql).await;
+        made.push(enrollment);
+    }
+    // Somebody else's result in the same unit is none of hers.
+    app.enrollment(bob.id, app.offering_of(other, 0).await, "FAILED").await;
+
+    let by = async |setting: Option<&str>| match setting {
+        Some(setting) => app.another_server().with("GPA_REPEATS", setting).start().await,
+        None => app.second_server().await,
+    };
+    for (setting, gpa, products, counting) in [
+        (None, "1.75", 87.5, vec![0, 1, 2, 3]),
+        (Some("all"), "1.75", 87.5, vec![0, 1, 2, 3]),
+        (Some("best"), "3.00", 75.0, vec![1, 3]),
+        (Some("latest"), "1.50", 37.5, vec![2, 3]),
+    ] {
+        let server = by(setting).await;
+        let explained = ann.at(&server).get(&format!("{SUMMARY}?explain=true")).await;
+        let explained = explained.expect(200);
+        assert_eq!(explained["repeats"], setting.unwrap_or("all"));
+        let number: f64 = gpa.parse().unwrap();
+        assert_eq!(explained["gpa"], json!(number), "{setting:?}");
+        let credit = json!(12.5 * f64::from(u32::try_from(counting.len()).unwrap()));
+        assert_eq!(explained["sums"], json!({ "products": products, "credit_points": credit }));
+        let rows = explained["rows"].as_array().unwrap();
+        assert_eq!(rows.len(), 4, "all results are shown");
+        let counted: Vec<usize> = (0..4)
+            .filter(|place| rows.iter().any(|row| row["enrollment"] == json!(made[*place]) && row["counts"] == true))
+            .collect();
+        assert_eq!(counted, counting, "{setting:?}");
+        // Credit does not follow the setting, and every average does.
+        assert_eq!((&explained["total_credit_points"], &explained["total_units_completed"]), (&json!(25.0), &json!(2)));
+        let export = ann.at(&server).get(EXPORT).await;
+        assert_eq!(
+            (&export.expect(200)["summary"]["gpa"], export.body["rows"][0].get("counts")),
+            (&json!(number), None)
+        );
+        let file = String::from_utf8(ann.at(&server).get(&format!("{EXPORT}?format=csv")).await.bytes).unwrap();
+        assert!(file.lines().skip(1).all(|line| line.contains(&format!(",{gpa},25.0,2"))), "{file}");
+        let profiles = staff.at(&server).get(&format!("/api/users/student-profiles/?user={}", ann.id)).await;
+        assert_eq!(profiles.expect(200)[0]["current_gpa"], json!(gpa), "{setting:?}");
+    }
+
+    // Equal results: the one with more marks is the better.
+    let grade = "grade = 'HD', grade_point = 4.0, status = 'COMPLETED'";
+    run(
+        &app.db,
+        format!("update transcripts set {grade}, marks = 80 where enrollment_id in ({}, {})", made[1], made[2]),
+    )
+    .await;
+    run(&app.db, format!("update transcripts set marks = 95, credit_points = 25 where enrollment_id = {}", made[1]))
+        .await;
+    let best = ann.at(&by(Some("best")).await).get(&format!("{SUMMARY}?explain=true")).await;
+    assert_eq!(best.expect(200)["sums"], json!({ "products": 125.0, "credit_points": 37.5 }));
 }
 
 #[tokio::test]
