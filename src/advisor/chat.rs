@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::answers::{self, Rules};
+use super::records;
 use super::redact::Redaction;
 use super::store;
 use crate::access::throttle::{self, Bucket};
-use crate::access::{Access, Actor, Permission, may};
+use crate::access::{Access, Actor, may};
 use crate::app::AppState;
 use crate::db;
 use crate::http::{Answer, Done, Faults, Notes, Posted, Problem};
@@ -49,7 +51,7 @@ pub(super) struct Turn {
 pub(super) struct Reply {
     /// Plain text or Markdown, never to be taken for HTML; at most 20,000 characters.
     reply: String,
-    /// `workflow`, `openai` or `gemini`.
+    /// `workflow`, `openai`, `gemini`, or `records`: the server's own answer from the caller's records, without a model.
     source: &'static str,
 }
 
@@ -140,19 +142,16 @@ async fn reply(app: &AppState, actor: &Actor<may::AskAdvisor>, message: String, 
     if let Some(answer) = ask_workflow(app, actor.id(), &person.email, &message, &history).await? {
         return Ok(answer);
     }
+    let (repeats, max_pending) = (app.config.gpa_repeats, app.config.max_pending);
     let Some(endpoint) = app.advisor.as_ref() else {
-        return Err(Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "advisor_not_set_up",
-            "The advisor is not set up at this university yet. Ask your student office instead.",
-        )
-        .retry_after(3600));
+        let mut conn = app.db.acquire().await?;
+        let text = answers::answer(&mut conn, actor, Rules { repeats, max_pending }, &message).await?;
+        return Ok(Reply { reply: presentable(&text)?, source: "records" });
     };
     // The session goes back before the endpoint is asked.
     let records = {
         let mut conn = app.db.acquire().await?;
-        let sees_all = actor.reach(Permission::ReadEvents).is_all();
-        store::records(&mut conn, actor, sees_all, app.config.time_zone.name()).await?
+        records::records(&mut conn, actor, repeats, max_pending).await?
     };
     let redaction = Redaction::of(&person)?;
     let mut history: Vec<Said> =

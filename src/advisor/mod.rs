@@ -1,17 +1,21 @@
 //! The advisor: answers questions of a person about their own studies.
 //!
 //! It asks the active workflow for `student.ask`; without one the OpenAI-compatible endpoint or Gemini of the operator's
-//! settings; with neither it says so. Owns no table. What leaves the house, and where that is kept:
+//! settings; with neither it answers itself from the caller's records what the app suggests to ask (`topics`, `answers`). Owns
+//! no table. What leaves the house, and where that is kept:
 //!
 //! - a workflow gets the person's mail address, the question and the turns before it ([`chat`]);
-//! - an endpoint gets the question, the turns before it, and of the person's own records unit codes and names, grades,
-//!   classes, visible events and gold (`store`): nothing of anyone else; and of the person's name, addresses and numbers
-//!   nothing, not even where a question or an event names them (`redact`).
+//! - an endpoint gets the question, the turns before it, and of the person's own records unit codes and names, grades, credit
+//!   points and their mean, units to take and required, classes, visible events and gold (`records`): nothing of anyone else;
+//!   and of the person's name, addresses and numbers nothing, not even where a question or an event names them (`redact`).
 
+mod answers;
 mod chat;
 mod endpoint;
+mod records;
 mod redact;
 mod store;
+mod topics;
 
 use crate::http::Routes;
 

@@ -87,6 +87,15 @@ impl Repeats {
             Self::Latest => "latest",
         }
     }
+
+    /// For people, after what the average is of.
+    pub(crate) fn says(self) -> &'static str {
+        match self {
+            Self::All => "every result counts, repeats too",
+            Self::Best => "of several results in one unit the best counts",
+            Self::Latest => "of several results in one unit the latest counts",
+        }
+    }
 }
 
 /// From which marks on which grade is given, the highest first; none where nothing is checked.

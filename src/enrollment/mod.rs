@@ -30,9 +30,12 @@ use crate::http::Routes;
 use crate::users::guardians;
 
 pub(crate) use class_lists::knows_class;
+pub(crate) use dashboard::{UnitToTake, units_to_take};
 pub(crate) use enrollments::{Granted, announce, end_seats};
 pub use grades::{Boundaries, Repeats};
 pub use status::Status;
+pub(crate) use teaching::{TaughtClass, classes_taught};
+pub(crate) use transcripts::{Standing, standing};
 
 /// The endpoints of this domain.
 pub fn routes() -> Routes {

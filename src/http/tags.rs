@@ -105,7 +105,11 @@ const GROUPS: &[(&str, &[Tag])] = &[
             (&["/api/core/resources/"], "Library", "Files for students and staff."),
             (&["/api/core/media/"], "Media", "Pictures and files that pages use."),
             (&["/api/files/", "/media/"], "Files", "The files behind the links that other answers have."),
-            (&["/api/askai/"], "Advisor", "Questions to a language model that knows the caller's studies."),
+            (
+                &["/api/askai/"],
+                "Advisor",
+                "Questions about the caller's own studies, answered by a language model or from the records.",
+            ),
         ],
     ),
     (

@@ -1,6 +1,7 @@
 //! The advisor: whom it asks, what leaves the house, and what comes back.
 
 use serde_json::{Value, json};
+use swincms::ids::Id;
 
 use crate::academic::run;
 use crate::support::receiver::Receiver;
@@ -23,17 +24,6 @@ async fn with_open_ai(outside: &Receiver) -> TestApp {
 
 fn said(text: &str) -> Value {
     json!({ "choices": [{ "message": { "role": "assistant", "content": text } }] })
-}
-
-#[tokio::test]
-async fn without_anybody_to_ask_it_says_so() {
-    let app = TestApp::start().await;
-    let refused = ask(&app.student().await, "What do I study?").await;
-    assert_eq!(refused.refusal(), (503, "advisor_not_set_up"));
-    assert!(refused.body["error"].as_str().unwrap().contains("not set up"));
-    let stranger = app.anonymous().post(CHAT, &json!({ "message": "x" })).await;
-    assert_eq!(stranger.refusal(), (401, "not_authenticated"));
-    assert_eq!(stranger.body["error"], json!("Please log in to ask the advisor."));
 }
 
 #[tokio::test]
@@ -207,11 +197,36 @@ async fn two_students(app: &TestApp) -> (Person, Person) {
     (ann, bob)
 }
 
+/// Puts the student into a course of 300 credit points that asks for a unit which is open. Returns course and unit code.
+async fn in_a_course(app: &TestApp, student: &Person) -> (Id, String) {
+    let (course, unit) = (app.course().await, app.unit().await);
+    run(
+        &app.db,
+        format!(
+            "update courses set code = 'BA-CS', name = 'Computer Science', credit_points = 300 where id = {course};
+             update units set name = 'Core of the course' where id = {unit};
+             insert into course_units (course_id, unit_id) values ({course}, {unit});
+             insert into course_units (course_id, unit_id, is_elective)
+             select {course}, o.unit_id, true
+               from enrollments e
+               join offerings o on o.id = e.offering_id
+              where e.student_id = {student};
+             update student_profiles set course_id = {course} where user_id = {student}",
+            student = student.id
+        ),
+    )
+    .await;
+    app.offering_of(unit, 0).await;
+    let code = sqlx::query_scalar!("select code from units where id = $1", unit.0);
+    (course, code.fetch_one(&app.db).await.unwrap())
+}
+
 #[tokio::test]
 async fn an_endpoint_hears_the_callers_records_and_nobodys_name() {
     let outside = Receiver::start().await;
     let app = with_open_ai(&outside).await;
     let (ann, bob) = two_students(&app).await;
+    let (_, needed) = in_a_course(&app, &ann).await;
     let unit = sqlx::query_scalar!(
         "select u.code
            from enrollments e
@@ -239,9 +254,18 @@ async fn an_endpoint_hears_the_callers_records_and_nobodys_name() {
     let roles: Vec<&str> = turns.iter().map(|turn| turn["role"].as_str().unwrap()).collect();
     assert_eq!(roles, ["system", "user", "assistant", "user"]);
     let known = turns[0]["content"].as_str().unwrap();
-    for there in
-        [format!("{unit} "), "grade P".into(), "09:30".into(), "2026-03-09 09:00".into(), "Social gold: 41".into()]
-    {
+    for there in [
+        format!("{unit} "),
+        "grade P".into(),
+        "09:30".into(),
+        "2026-03-09 09:00".into(),
+        "Social gold: 41".into(),
+        "Grade point average, from 0 to 4 (every result counts, repeats too): 1.00".into(),
+        "Credit points earned: 12.5, in 1 completed units".into(),
+        "Credit points that the course asks for: 300".into(),
+        format!("Required by the course and not completed:\n- {needed} Core of the course\n"),
+        format!("- {needed} Core of the course, 12.5 credit points, required: S1 2026\n"),
+    ] {
         assert!(known.contains(&there), "{there} is not in {known}");
     }
     let all = String::from_utf8(sent.body.to_vec()).unwrap().to_lowercase();
@@ -392,4 +416,26 @@ async fn a_question_has_bounds() {
     let sent = outside.sent()[0].json["messages"].clone();
     assert_eq!(sent.as_array().unwrap().len(), 22);
     assert_eq!(sent[1]["content"], "turn 10");
+}
+
+#[tokio::test]
+async fn what_an_endpoint_hears_has_a_bound() {
+    let outside = Receiver::start().await;
+    let app = with_open_ai(&outside).await;
+    let student = app.student().await;
+    let sql = "insert into units (code, name) select 'BIG' || n, repeat('é', 200) from generate_series(1, 200) n;
+               insert into offerings (unit_id, year, semester, intake_id, enrollment_start, enrollment_end)
+               select u.id, 2026, 'S1', i.id, '2026-01-12T00:00:00Z', '2026-03-13T00:00:00Z'
+                 from units u, (select max(id) as id from intakes) i
+                where u.code like 'BIG%'";
+    app.offering(0).await;
+    run(&app.db, sql).await;
+    outside.answers(200, said("Yes."));
+    ask(&student, "What can I take?").await.expect(200);
+    let known = outside.sent()[0].json["messages"][0]["content"].as_str().unwrap().to_owned();
+    assert!(known.len() < 26_000, "{} bytes", known.len());
+    assert!(
+        known.matches("BIG").count() > 40 && known.ends_with("(There is more that does not fit here.)\n"),
+        "{known}"
+    );
 }

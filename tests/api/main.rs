@@ -20,6 +20,7 @@
 mod academic;
 mod access;
 mod advisor;
+mod advisor_records;
 mod audit;
 mod audit_chain;
 mod bounds;

@@ -215,7 +215,7 @@ impl CardOffering {
 
 /// Why the caller cannot enrol, as far as can be said beforehand.
 #[derive(Debug, Clone)]
-enum Hindrance {
+pub(super) enum Hindrance {
     /// It is not to be had, or prerequisites are missing; the card says so elsewhere.
     Said,
     /// For these words.
@@ -224,7 +224,7 @@ enum Hindrance {
 
 impl CardRow {
     /// None where the caller can enrol.
-    fn hindrance(&self) -> Option<Hindrance> {
+    pub(super) fn hindrance(&self) -> Option<Hindrance> {
         if !self.is_available {
             Some(Hindrance::Said)
         } else if let Some(codes) = &self.excluded_by {

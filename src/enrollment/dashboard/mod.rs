@@ -6,8 +6,11 @@
 mod handlers;
 mod schedule;
 mod store;
+mod takeable;
 
 use crate::http::Routes;
+
+pub(crate) use takeable::{UnitToTake, units_to_take};
 
 /// The endpoints of this resource.
 pub(super) fn routes() -> Routes {

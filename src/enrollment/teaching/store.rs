@@ -96,6 +96,21 @@ pub(super) async fn offerings(conn: &mut PgConnection, ids: &[Id]) -> sqlx::Resu
     sql.build_query_as().fetch_all(conn).await
 }
 
+/// What these offerings are called, in this order.
+pub(super) async fn names(conn: &mut PgConnection, ids: &[Id]) -> sqlx::Result<Vec<(Id, String)>> {
+    let rows = sqlx::query!(
+        r#"select o.id as "id: Id", u.code || ' ' || u.name || ', ' || o.semester || ' ' || o.year as "name!"
+             from offerings o
+             join units u on u.id = o.unit_id
+            where o.id = any($1)
+            order by array_position($1, o.id)"#,
+        ids as &[Id]
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.name)).collect())
+}
+
 /// How many different people sit in these offerings, or wait for a seat.
 pub(super) async fn people(conn: &mut PgConnection, offerings: &[Id]) -> sqlx::Result<i32> {
     sqlx::query_scalar!(

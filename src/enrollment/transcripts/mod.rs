@@ -6,6 +6,7 @@
 
 mod export;
 mod handlers;
+mod standing;
 mod store;
 mod summary;
 
@@ -17,6 +18,8 @@ use crate::ids::Id;
 use crate::users::naming::StudentRef;
 
 use handlers::Transcript;
+
+pub(crate) use standing::{Standing, standing};
 
 /// The endpoints of this resource.
 pub(super) fn routes() -> Routes {

@@ -51,7 +51,7 @@ pub(crate) fn push_granted(sql: &mut QueryBuilder<Postgres>, guardian: Option<Id
 }
 
 /// Adds `student = any(…)`: the student whose id is in the column `student` is a child of this guardian, granted or not.
-pub(super) fn push_children(sql: &mut QueryBuilder<Postgres>, guardian: Option<Id>, student: &str) {
+pub(crate) fn push_children(sql: &mut QueryBuilder<Postgres>, guardian: Option<Id>, student: &str) {
     sql.push(student);
     sql.push(
         " = any(array(select gs.student_id
