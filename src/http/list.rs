@@ -46,6 +46,10 @@ pub struct Asked<R> {
     ordering: Vec<(Ordering, bool)>,
     after: Option<Cursor>,
     size: i64,
+    /// The most bytes of the page, beyond which it ends before its size; the row that passes it is whole.
+    largest: usize,
+    /// Whether the caller asked for a size, or for a page that is not the first.
+    is_paged: bool,
     count: bool,
     include_deleted: bool,
     address: Address,
@@ -133,6 +137,8 @@ impl<R: Resource> Asked<R> {
             ordering: orderings(&R::LISTING, R::LISTING.default).map_err(|says| wrong_default(&R::LISTING, &says))?,
             after: None,
             size: app.config.page_size_default.into(),
+            largest: LARGEST_PAGE,
+            is_paged: pairs.iter().any(|(name, _)| matches!(name.as_str(), "page_size" | "cursor")),
             count: false,
             include_deleted: false,
             address: Address { base, path: head.uri.path().to_owned(), rest: Vec::new() },
@@ -303,6 +309,19 @@ impl<R: Resource> Asked<R> {
         self.filters.push((filter, Value::Number(id.0)));
     }
 
+    /// Makes the page as long as this, in rows and bytes, where the caller has asked for no size and no later page.
+    pub(crate) fn lengthen(&mut self, rows: i64, bytes: usize) {
+        if !self.is_paged {
+            (self.size, self.largest) = (self.size.max(rows), self.largest.max(bytes));
+        }
+    }
+
+    /// Whether this filter by words was asked for with this one.
+    pub(crate) fn asks_for_word(&self, name: &str, word: &str) -> bool {
+        let is_it = |value: &Value| matches!(value, Value::Text(text) if text == word);
+        self.filters.iter().any(|(filter, value)| filter.name == name && is_it(value))
+    }
+
     /// What a filter by id was asked for.
     pub(crate) fn asked_for(&self, name: &str) -> Option<Id> {
         self.filters.iter().find_map(|(filter, value)| match value {
@@ -374,7 +393,7 @@ impl<R: Resource> Asked<R> {
         let (mut page, mut last, mut more) = (Page::default(), None, false);
         let mut rows = sql.build().persistent(self.is_planned_once()).fetch(conn);
         while let Some(row) = rows.try_next().await? {
-            more = page.rows == self.size || page.is_full();
+            more = page.rows == self.size || page.bytes.len() >= self.largest;
             if more {
                 break;
             }
@@ -577,8 +596,8 @@ fn escaped(text: &str) -> String {
     })
 }
 
-/// The most bytes of a page, beyond which it ends before its size; the row that passes it is whole. A thousand rows may be
-/// small, or a thousand texts of 200,000 letters that others wrote.
+/// The most bytes of a page, where its list says nothing else. A thousand rows may be small, or a thousand texts of 200,000
+/// letters that others wrote.
 const LARGEST_PAGE: usize = 8 * 1024 * 1024;
 
 /// A JSON array as it grows.
@@ -589,10 +608,6 @@ struct Page {
 }
 
 impl Page {
-    fn is_full(&self) -> bool {
-        self.bytes.len() >= LARGEST_PAGE
-    }
-
     fn push<T: Serialize>(&mut self, row: &T) -> Answer<()> {
         self.bytes.push(if self.rows == 0 { b'[' } else { b',' });
         serde_json::to_writer(&mut self.bytes, row).map_err(Problem::internal)?;

@@ -66,6 +66,11 @@ pub(super) async fn me(actor: Actor<may::BeSignedIn>, mut conn: Reading) -> Answ
     Shown::with(&Me { user: User::shown(row, &actor), permissions: actor.permissions(), units })
 }
 
+/// So many students are listed at once to whoever sees everyone and asks for no page.
+const MOST_STUDENTS: i64 = 20_000;
+/// The most bytes of that list: a biography may have 20,000 letters.
+const LARGEST_LIST_OF_STUDENTS: usize = 24 * 1024 * 1024;
+
 /// `GET /api/users/users/`
 pub(super) async fn list(
     actor: Actor<may::ReadUsers>,
@@ -75,6 +80,10 @@ pub(super) async fn list(
     // Else a search or an order would tell a parent, bit by bit, what is not shown of a child.
     if !actor.scope().is_all() && asked.looks_beyond(KNOWN_OF_CHILDREN) {
         asked.confine(Filter::new("no_children", store::SELF_OR_RECIPIENT, Kind::Where), actor.id());
+    }
+    // The app's audience picker asks once and looks no further: whom the answer leaves out it cannot find.
+    if actor.scope().is_all() && asked.asks_for_word("user_type", "student") {
+        asked.lengthen(MOST_STUDENTS, LARGEST_LIST_OF_STUDENTS);
     }
     asked.page(&mut conn, &actor).await
 }

@@ -6,6 +6,7 @@ mod guardians;
 mod hostile_tokens;
 mod log_in;
 mod mail;
+mod many_students;
 mod password;
 mod power;
 mod profile_image;
