@@ -51,10 +51,22 @@ async fn every_page_shows_something_to_every_account_of_the_demo() {
             let teaching = person.get("/api/enrollment/enrollments/teaching/").await.expect(200).clone();
             assert!(!teaching["classes"].as_array().unwrap().is_empty(), "{name} teaches nothing");
         }
-        if matches!(name, "convenor" | "staff" | "admin") {
+        if matches!(name, "convenor" | "convenor2" | "staff" | "admin") {
             assert!(!list(&person, APPROVALS).await.is_empty(), "nobody waits for {name}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_second_run_leaves_the_picture_alone() {
+    let app = TestApp::start().await;
+    swincms(&app, &["seed"]).await.good();
+    let student = log_in(&app, "student").await;
+    let before = student.get("/api/users/users/me/").await.body["profile_image"].clone();
+    swincms(&app, &["seed"]).await.good();
+    assert_eq!(student.get("/api/users/users/me/").await.body["profile_image"], before);
+    let files = std::fs::read_dir(app.folder().join("media/public")).unwrap().count();
+    assert_eq!(files, 1, "no picture is left behind");
 }
 
 #[tokio::test]
@@ -81,6 +93,16 @@ async fn the_student_of_the_demo_has_one_of_each() {
     let sum: i64 = entries.iter().map(|entry| entry["amount"].as_i64().unwrap()).sum();
     assert_eq!(account[0]["current_balance"], json!(sum));
     assert_eq!(list(&student, "/api/social/achievements/my/").await.len(), 2);
+    assert_eq!(list(&student, "/api/social/achievements/").await.len(), 3, "one is still to be reached");
+
+    // The picture is served, and is what an upload would have become.
+    let me = student.get("/api/users/users/me/").await.expect(200).clone();
+    let address = me["profile_image"].as_str().expect("a picture").replace(app.base(), "");
+    let picture = app.anonymous().get(&address).await;
+    assert_eq!((picture.status.as_u16(), picture.header("content-type")), (200, Some("image/png")), "{address}");
+    let drawn = image::load_from_memory(&picture.bytes).expect("a picture");
+    assert_eq!((drawn.width(), drawn.height()), (256, 256));
+    assert!(picture.bytes.len() < 20_000, "{} bytes", picture.bytes.len());
     let notices = statuses(&list(&student, NOTIFICATIONS).await, "unread");
     assert!(notices.contains(&json!(true)) && notices.contains(&json!(false)));
 

@@ -7,6 +7,7 @@
 mod calendar;
 mod campus;
 mod people;
+mod picture;
 mod store;
 mod studies;
 
@@ -24,6 +25,7 @@ use sqlx::PgConnection;
 use self::calendar::Semester;
 use self::campus::{Meeting, Scene};
 use self::people::Person;
+use self::picture::Picture;
 use self::studies::{Catalogue, Class};
 use super::import::report::{Progress, Tally, noun};
 use super::import::store::{accounts, demo, enrollments as records, one_at_a_time};
@@ -32,8 +34,9 @@ use super::import::{OfferingRow, Place, Row};
 use super::{audit, database, hashing, out};
 use crate::config::Config;
 use crate::db;
+use crate::files::Written;
 use crate::http::{Answer, Problem};
-use crate::ids::Moment;
+use crate::ids::{Id, Moment};
 
 const PEOPLE: &str = include_str!("../demo/people.json");
 
@@ -97,6 +100,8 @@ struct Made {
     accounts: usize,
     enrollments: usize,
     campus: campus::Made,
+    /// Who gets a picture, if this run has made them.
+    pictured: Option<Id>,
 }
 
 /// Fills the database with demo data.
@@ -109,7 +114,7 @@ pub(super) async fn run(options: Options, config: Config) -> anyhow::Result<()> 
             "this is a production database (APP_ENV=prod), and demo accounts have known passwords; --force seeds it all the same"
         );
     }
-    let zone = config.time_zone;
+    let (zone, media_root) = (config.time_zone, config.media_root.clone());
     let courses: Vec<DemoCourse> = read("courses.json", include_str!("../demo/courses.json"))?;
     let catalogue: Vec<DemoUnit> = read("units.json", include_str!("../demo/units.json"))?;
     let named: Vec<Person> = read("people.json", PEOPLE)?;
@@ -122,17 +127,25 @@ pub(super) async fn run(options: Options, config: Config) -> anyhow::Result<()> 
         let missing: Vec<&Person> = people.iter().copied().filter(|person| !there.has(person)).collect();
         let hashes = hash(&missing, &progress).await?;
         let (courses, catalogue, people) = (&courses, &catalogue, &people);
-        let (hashes, progress) = (&hashes, &progress);
+        let is_pictured = missing.iter().any(|person| person.email == picture::OF);
+        let picture = if is_pictured { Some(Picture::draw(&media_root).await?) } else { None };
+        let written = Written::default();
+        let (hashes, progress, picture, hangs) = (&hashes, &progress, &picture, &written);
         let done = db::write(pool, |tx, _| {
             Box::pin(async move {
                 let made = write(tx, zone, courses, catalogue, people, hashes, progress).await?;
+                if let (Some(owner), Some(picture)) = (made.pictured, picture) {
+                    picture.hang(tx, owner, hangs).await?;
+                }
                 if made.anything() {
                     audit::note(tx, "seed", "", None, &made.details()).await?;
                 }
                 Ok(made)
             })
         });
-        Ok(done.await?)
+        let made = done.await?;
+        written.keep();
+        Ok(made)
     });
     let made = made.await?;
     let took = progress.end();
@@ -252,6 +265,7 @@ async fn write(
     progress.begin("accounts", missing.len());
     let ids = accounts::add(tx, &new.collect::<Vec<_>>(), progress).await?;
     made.accounts = ids.len();
+    made.pictured = ids.get(picture::OF).copied().map(Id);
 
     for person in &missing {
         let Some(id) = ids.get(&person.email) else { continue };

@@ -196,7 +196,8 @@ pub(super) async fn add_gold(tx: &mut PgConnection, entries: &[Gold]) -> sqlx::R
         "insert into achievements (name, description, points_required)
          select *
            from (values ('First steps', 'Earn your first 20 points of social gold.', 20::bigint),
-                        ('Pillar of the campus', 'Earn 100 points of social gold.', 100::bigint))
+                        ('Pillar of the campus', 'Earn 100 points of social gold.', 100::bigint),
+                        ('Legend of the campus', 'Earn 500 points of social gold.', 500::bigint))
                 as w (name, description, points_required)
           where not exists (select from achievements)"
     )

@@ -15,7 +15,7 @@ pub(crate) use brief::user_brief;
 pub use register::NewUser;
 pub(super) use register::{REFUSALS, add_confirmed};
 pub(super) use store::lock;
-pub(crate) use store::{owner, set_password};
+pub(crate) use store::{owner, set_image, set_password};
 pub use user::{Recipient, Student, User};
 
 /// The endpoints of this resource.

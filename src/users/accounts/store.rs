@@ -296,14 +296,14 @@ pub(crate) async fn set_password(tx: &mut PgConnection, id: Id, hash: &str) -> s
 }
 
 /// The picture that another took the place of.
-pub(super) struct FormerImage {
+pub(crate) struct FormerImage {
     pub(super) id: Id,
     /// On the disk.
     pub(super) name: String,
 }
 
 /// Puts a picture in the place of the one before, which it returns.
-pub(super) async fn set_image(tx: &mut PgConnection, id: Id, file: Id) -> sqlx::Result<Option<FormerImage>> {
+pub(crate) async fn set_image(tx: &mut PgConnection, id: Id, file: Id) -> sqlx::Result<Option<FormerImage>> {
     let before = sqlx::query_as!(
         FormerImage,
         r#"update stored_files f
