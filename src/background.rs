@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::app::AppState;
 use crate::health;
@@ -13,19 +14,38 @@ use crate::health;
 /// How often what has expired is swept away.
 const SWEEP_EVERY: Duration = Duration::from_mins(10);
 
-/// Starts all of it; the tracker ends when `stop` has been told and each has come to its end.
-pub fn start(app: &AppState, stop: &CancellationToken) -> TaskTracker {
-    let tasks = TaskTracker::new();
-    tasks.spawn(health::probe(app.clone(), stop.clone()));
-    tasks.spawn(crate::users::mail::deliver(app.clone(), stop.clone()));
-    tasks.spawn(crate::enrollment::pending::look_after(app.clone(), stop.clone()));
-    tasks.spawn(crate::core::events::look_after_content(app.clone(), stop.clone()));
-    tasks.spawn(crate::workflows::deliver(app.clone(), stop.clone()));
-    tasks.spawn(crate::social::gold::expire::look_after(app.clone(), stop.clone()));
-    tasks.spawn(crate::audit::seal::look_after(app.clone(), stop.clone()));
-    tasks.spawn(sweep(app.clone(), stop.clone()));
-    tasks.close();
-    tasks
+/// What runs, by its name.
+pub struct Running(Vec<(&'static str, JoinHandle<()>)>);
+
+impl Running {
+    fn add(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        self.0.push((name, tokio::spawn(work)));
+    }
+
+    /// Waits until all has come to its end, at most until then; what has not.
+    pub async fn wait(self, until: Instant) -> Vec<&'static str> {
+        let mut late = Vec::new();
+        for (name, task) in self.0 {
+            if timeout_at(until, task).await.is_err() {
+                late.push(name);
+            }
+        }
+        late
+    }
+}
+
+/// Starts all of it; each comes to its end when `stop` has been told.
+pub fn start(app: &AppState, stop: &CancellationToken) -> Running {
+    let mut running = Running(Vec::new());
+    running.add("the probe of the database", health::probe(app.clone(), stop.clone()));
+    running.add("mail", crate::users::mail::deliver(app.clone(), stop.clone()));
+    running.add("pending enrolments", crate::enrollment::pending::look_after(app.clone(), stop.clone()));
+    running.add("content of events", crate::core::events::look_after_content(app.clone(), stop.clone()));
+    running.add("webhooks", crate::workflows::deliver(app.clone(), stop.clone()));
+    running.add("gold that expires", crate::social::gold::expire::look_after(app.clone(), stop.clone()));
+    running.add("seals of the audit log", crate::audit::seal::look_after(app.clone(), stop.clone()));
+    running.add("sweeping", sweep(app.clone(), stop.clone()));
+    running
 }
 
 /// Removes what has outlived its use. Every server process sweeps; rows are gone after the first.

@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     match runtime.block_on(swincms::cli::run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", swincms::telemetry::causes(error.as_ref()));
             ExitCode::FAILURE
         }
     }

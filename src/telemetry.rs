@@ -41,6 +41,27 @@ pub fn start(config: &Config) -> LogLevel {
     LogLevel { usual, set: Box::new(move |filter| handle.reload(filter)) }
 }
 
+/// An error and what it comes from, each once: many say in their own text what their source says again. Without the line of
+/// PostgreSQL's C code, which is read for one of ours.
+#[must_use]
+pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut said = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        let text = text.rsplit_once(" at line ").filter(|(_, line)| line.bytes().all(|byte| byte.is_ascii_digit()));
+        let text = text.map_or_else(|| error.to_string(), |(text, _)| text.to_owned());
+        if !said.contains(&text) {
+            if !said.is_empty() {
+                said.push_str(": ");
+            }
+            said.push_str(&text);
+        }
+        next = error.source();
+    }
+    said
+}
+
 fn filter(text: &str) -> EnvFilter {
     EnvFilter::try_new(text).unwrap_or_else(|_| EnvFilter::new("info"))
 }
@@ -74,5 +95,31 @@ impl LogLevel {
         if let Err(error) = (self.set)(filter(level)) {
             tracing::error!(%error, "the log level stays as it is");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::causes;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{says}")]
+    struct Cause {
+        says: &'static str,
+        source: Option<Box<Self>>,
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let deep = Cause { says: "permission denied for table units at line 948", source: None };
+        let error = Cause {
+            says: "the page cannot be read: permission denied for table units",
+            source: Some(Box::new(Cause { says: "error returned from database", source: Some(Box::new(deep)) })),
+        };
+        assert_eq!(
+            causes(&error),
+            "the page cannot be read: permission denied for table units: error returned from database"
+        );
+        assert_eq!(causes(&Cause { says: "look at line by line", source: None }), "look at line by line");
     }
 }

@@ -57,7 +57,7 @@ enum Command {
     },
     /// Checks the configuration, the database, its schema and the file store.
     #[command(
-        after_help = "Example:\n  swincms check && swincms serve\n  swincms check --deploy --processes 4\n  swincms check --deploy --json"
+        after_help = "Example:\n  swincms check && swincms serve\n  swincms check --deploy --processes 4\n  swincms check --deploy --json\n  swincms check --mail ada@swin.edu.au"
     )]
     Check(check::Options),
     /// Prints the OpenAPI document.

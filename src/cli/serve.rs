@@ -1,6 +1,7 @@
 //! `swincms serve`
 
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::net::TcpListener;
@@ -29,6 +30,7 @@ pub(super) async fn run(config: Config, log_level: LogLevel) -> anyhow::Result<(
         migrate::up(&owner).await?;
     }
     let (bind, metrics_bind) = (config.bind, config.metrics_bind);
+    let drain = config.drain;
     let limits = Limits { connections: config.max_connections, drain: config.drain, ..Limits::default() };
     let pool = db::pool(&config, database.options())?;
     let app = AppState::new(config, pool.clone(), Clock::system())?;
@@ -45,18 +47,30 @@ pub(super) async fn run(config: Config, log_level: LogLevel) -> anyhow::Result<(
 
     let stop = CancellationToken::new();
     let background = background::start(&app, &stop);
-    let told = stop.clone();
+    ignore_hangups()?;
+    let (told, told_at) = (stop.clone(), Arc::new(OnceLock::new()));
+    let at = told_at.clone();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        let _first = at.set(tokio::time::Instant::now());
         told.cancel();
     });
     tracing::info!(%address, ms = started.elapsed().as_millis(), "ready");
     serve::serve(listener, router(&app), limits, stop).await;
-    background.wait().await;
+    // What runs beside the requests has as long as they have, and a second to say that it has not come to its end.
+    let began = told_at.get().copied().unwrap_or_else(tokio::time::Instant::now);
+    let late = background.wait(began + drain + Duration::from_secs(1)).await;
+    if !late.is_empty() {
+        tracing::warn!(
+            what = late.join(", "),
+            "not at its end after {} s; the next process goes on with it",
+            drain.as_secs()
+        );
+    }
     drained.cancel();
     measured.close();
     measured.wait().await;
@@ -65,4 +79,15 @@ pub(super) async fn run(config: Config, log_level: LogLevel) -> anyhow::Result<(
     }
     pool.close();
     database.close().await
+}
+
+/// SIGHUP ends nothing: it comes from a closed terminal, from logrotate, and from habit. Settings are read at a start alone.
+fn ignore_hangups() -> std::io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::info!("SIGHUP changes nothing here; settings and certificates are read when the server starts");
+        }
+    });
+    Ok(())
 }

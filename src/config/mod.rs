@@ -266,6 +266,8 @@ pub enum Mail {
         login: Option<(String, SecretString)>,
         /// `EMAIL_USE_TLS`.
         tls: MailTls,
+        /// `EMAIL_CA_FILE`: an authority that is trusted beside those of the world.
+        ca: Option<PathBuf>,
     },
     /// Into this folder, a file each (dev only).
     Files(PathBuf),

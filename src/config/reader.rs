@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -382,6 +382,10 @@ impl<'a> Reader<'a> {
             (true, 465) => MailTls::Implicit,
             (true, _) => MailTls::StartTls,
         };
+        let ca = self.text("EMAIL_CA_FILE").map(PathBuf::from);
+        if let Some(error) = ca.as_ref().and_then(|path| std::fs::File::open(path).err()) {
+            self.fault("EMAIL_CA_FILE", format!("names no file that can be read: {error}"));
+        }
         let Some(host) = self.text("EMAIL_HOST") else {
             if self.prod {
                 self.fault("EMAIL_HOST", "is not set; set it to the mail server that sends password resets");
@@ -403,7 +407,7 @@ impl<'a> Reader<'a> {
         if self.prod && login.is_some() && tls == MailTls::None && !is_loopback(&host) {
             self.fault("EMAIL_USE_TLS", "is false, so the mail password would travel in the clear; set it to true");
         }
-        (Mail::Smtp { host, port, login, tls }, from)
+        (Mail::Smtp { host, port, login, tls, ca }, from)
     }
 
     pub(super) fn mail_from(&mut self) -> Mailbox {

@@ -196,6 +196,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("EMAIL_HOST_USER", "", "The user to log in as."),
     secret("EMAIL_HOST_PASSWORD", "", "The user's password."),
     setting("EMAIL_USE_TLS", "true", "Whether mail goes over TLS."),
+    setting("EMAIL_CA_FILE", "", "The certificate of an authority of your own that the mail server's is from (PEM)."),
     setting("EMAIL_FROM", "dev: SwinCMS <noreply@localhost>; prod: needed", "The sender of mails."),
     secret(
         "N8N_WEBHOOK_SECRET",

@@ -1,15 +1,19 @@
 //! The mail queue: rows of `mail_outbox`, written in the transaction that causes them, delivered by every server process.
 //!
-//! A row is leased, sent, and marked; a failure is tried again after 1, 2, 4 … minutes, for two days. No secret waits in
-//! the queue: a reset token is made when its mail is.
+//! A row is leased, sent, and marked; a failure is tried again after 1, 2, 4 … minutes, for two days. What the server refuses for
+//! good is given up at once; when it is the server that fails, all that is queued waits a minute, so that not each mail finds out
+//! for itself. No secret waits in the queue: a reset token is made when its mail is.
 
+use std::path::Path;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use lettre::message::header::{
     ContentTransferEncoding, ContentType, Header, HeaderName, HeaderValue, MIME_VERSION_1_0,
 };
 use lettre::message::{Body, Mailbox};
 use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::{AsyncFileTransport, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -20,11 +24,20 @@ use crate::access::tokens;
 use crate::app::AppState;
 use crate::config::{Config, Mail, MailTls};
 use crate::http::{Answer, Problem};
+use crate::telemetry::causes;
 use crate::users::names::for_mail;
 use crate::users::{email_change, registrations};
 
 const EVERY: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How the server is known by an authority of our own, beside the world's.
+fn trusting(host: &str, ca: &Path) -> anyhow::Result<TlsParameters> {
+    let read = std::fs::read(ca).with_context(|| format!("EMAIL_CA_FILE: {} cannot be read", ca.display()))?;
+    let certificate = Certificate::from_pem(&read)
+        .with_context(|| format!("EMAIL_CA_FILE: {} holds no certificate", ca.display()))?;
+    Ok(TlsParameters::builder(host.to_owned()).add_root_certificate(certificate).build()?)
+}
 
 enum Transport {
     Smtp(Box<AsyncSmtpTransport<Tokio1Executor>>),
@@ -38,11 +51,16 @@ impl Transport {
                 std::fs::create_dir_all(folder)?;
                 Self::Files(AsyncFileTransport::new(folder))
             }
-            Mail::Smtp { host, port, login, tls } => {
+            Mail::Smtp { host, port, login, tls, ca } => {
                 let builder = match tls {
                     MailTls::None => AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host),
                     MailTls::StartTls => AsyncSmtpTransport::<Tokio1Executor>::starttls_relay(host)?,
                     MailTls::Implicit => AsyncSmtpTransport::<Tokio1Executor>::relay(host)?,
+                };
+                let builder = match (tls, ca) {
+                    (MailTls::None, _) | (_, None) => builder,
+                    (MailTls::StartTls, Some(ca)) => builder.tls(Tls::Required(trusting(host, ca)?)),
+                    (MailTls::Implicit, Some(ca)) => builder.tls(Tls::Wrapper(trusting(host, ca)?)),
                 };
                 let builder = builder.port(*port).timeout(Some(PATIENCE));
                 let builder = match login {
@@ -56,16 +74,68 @@ impl Transport {
         })
     }
 
-    async fn send(&self, message: Message) -> anyhow::Result<()> {
+    /// What the server said.
+    async fn send(&self, message: Message) -> Result<String, Failure> {
         // The transport's own patience is for each step of the conversation.
         let sent = async {
             match self {
-                Self::Smtp(transport) => transport.send(message).await.map(drop).map_err(anyhow::Error::from),
-                Self::Files(transport) => transport.send(message).await.map(drop).map_err(anyhow::Error::from),
+                Self::Smtp(transport) => {
+                    // First whether the server speaks with us: what it refuses then is this mail.
+                    match transport.test_connection().await {
+                        Ok(true) => {}
+                        Ok(false) => return Err(Failure::of_server("the mail server does not answer as one")),
+                        Err(error) => return Err(Failure::of_server(causes(&error))),
+                    }
+                    match transport.send(message).await {
+                        Ok(said) => Ok(said.message().collect::<Vec<_>>().join(" ")),
+                        Err(error) if error.is_permanent() => {
+                            Err(Failure { why: causes(&error), is_final: true, is_of_server: false })
+                        }
+                        Err(error) if error.is_transient() => Err(Failure::of_mail(causes(&error))),
+                        Err(error) => Err(Failure::of_server(causes(&error))),
+                    }
+                }
+                Self::Files(transport) => match transport.send(message).await {
+                    Ok(id) => Ok(format!("written as {id}")),
+                    Err(error) => Err(Failure::of_server(causes(&error))),
+                },
             }
         };
-        timeout(PATIENCE * 2, sent).await?
+        let late =
+            || Failure::of_server(format!("the mail server has not answered for {} s", (PATIENCE * 2).as_secs()));
+        timeout(PATIENCE * 2, sent).await.unwrap_or_else(|_| Err(late()))
     }
+}
+
+/// Why a mail is not sent.
+struct Failure {
+    why: String,
+    /// Trying again would be answered the same.
+    is_final: bool,
+    /// No other mail would fare better.
+    is_of_server: bool,
+}
+
+impl Failure {
+    fn of_server(why: impl Into<String>) -> Self {
+        Self { why: why.into(), is_final: false, is_of_server: true }
+    }
+
+    fn of_mail(why: impl Into<String>) -> Self {
+        Self { why: why.into(), is_final: false, is_of_server: false }
+    }
+}
+
+/// Sends a trial mail, and says what the mail server said.
+///
+/// # Errors
+/// Why it could not be sent.
+pub async fn send_trial(config: &Config, to: &str) -> anyhow::Result<String> {
+    let transport = Transport::of(config)?;
+    let to: Mailbox = for_mail(to).context("no mail can reach this address")?.parse()?;
+    let text = "This is a trial mail of `swincms check --mail`. If you can read it, mail works.\n".to_owned();
+    let message = built(config, to, "A trial mail", text)?;
+    transport.send(message).await.map_err(|failure| anyhow::anyhow!("{}", failure.why))
 }
 
 /// Delivers until `stop`.
@@ -78,7 +148,7 @@ pub async fn deliver(app: AppState, stop: CancellationToken) {
         }
     };
     while !stop.is_cancelled() {
-        match next(&app, &transport).await {
+        match next(&app, &transport, &stop).await {
             Ok(true) => continue,
             Ok(false) => {}
             Err(problem) => tracing::debug!(%problem, "the mail queue could not be read"),
@@ -91,7 +161,7 @@ pub async fn deliver(app: AppState, stop: CancellationToken) {
 }
 
 /// Sends one mail, if one is due.
-async fn next(app: &AppState, transport: &Transport) -> Answer<bool> {
+async fn next(app: &AppState, transport: &Transport, stop: &CancellationToken) -> Answer<bool> {
     let due = sqlx::query!(
         "update mail_outbox
             set leased_until = rule_now() + interval '2 minutes',
@@ -119,15 +189,27 @@ async fn next(app: &AppState, transport: &Transport) -> Answer<bool> {
         return Ok(true);
     }
     let sent = match message(app, &mail.template, mail.user_id, &mail.recipient, &mail.params).await {
-        Ok(Some(message)) => transport.send(message).await.map_err(|error| format!("{error:#}")),
+        Ok(Some(message)) => {
+            let sent = tokio::select! {
+                sent = transport.send(message) => Some(sent),
+                () = given_up(stop, app.config.drain) => None,
+            };
+            match sent {
+                Some(sent) => sent,
+                None => {
+                    tracing::warn!(mail = mail.id, "a mail was not sent before the stop; the next process sends it");
+                    return hand_back(app, mail.id).await.map(|()| false);
+                }
+            }
+        }
         Ok(None) => {
             skip(app, mail.id).await?;
             return Ok(true);
         }
-        Err(problem) => Err(problem.to_string()),
+        Err(problem) => Err(Failure::of_mail(problem.to_string())),
     };
     match sent {
-        Ok(()) => {
+        Ok(_) => {
             sqlx::query!(
                 "update mail_outbox
                     set state = 'sent', sent_at = rule_now(), leased_until = null
@@ -137,9 +219,18 @@ async fn next(app: &AppState, transport: &Transport) -> Answer<bool> {
             .execute(&mut *app.db.acquire().await?)
             .await?;
         }
-        Err(error) => {
-            tracing::warn!(mail = mail.id, %error, "a mail could not be sent");
-            let error: String = error.chars().take(2000).collect();
+        Err(failure) => {
+            tracing::warn!(
+                mail = mail.id,
+                error = failure.why,
+                given_up = failure.is_final,
+                "a mail could not be sent"
+            );
+            let error: String = failure.why.chars().take(2000).collect();
+            if failure.is_of_server {
+                let put_off = put_off(app).await?;
+                tracing::warn!(put_off, "the mail server fails: what is queued waits a minute");
+            }
             sqlx::query!(
                 "update mail_outbox
                     set state = case when $2 then 'dead' else 'queued' end,
@@ -148,7 +239,7 @@ async fn next(app: &AppState, transport: &Transport) -> Answer<bool> {
                         next_at = rule_now() + least(interval '1 hour', interval '1 minute' * power(2, least($4, 10) - 1))
                   where id = $1",
                 mail.id,
-                mail.old,
+                mail.old || failure.is_final,
                 error,
                 mail.attempts
             )
@@ -157,6 +248,37 @@ async fn next(app: &AppState, transport: &Transport) -> Answer<bool> {
         }
     }
     Ok(true)
+}
+
+/// Ends a moment before the drain does, when the server is told to stop.
+async fn given_up(stop: &CancellationToken, drain: Duration) {
+    stop.cancelled().await;
+    sleep(drain.saturating_sub(Duration::from_secs(1))).await;
+}
+
+/// Lets go of a mail that was not sent, as if it had not been tried.
+async fn hand_back(app: &AppState, mail: i64) -> Answer<()> {
+    sqlx::query!("update mail_outbox set leased_until = null, attempts = attempts - 1 where id = $1", mail)
+        .execute(&mut *app.db.acquire().await?)
+        .await?;
+    Ok(())
+}
+
+/// Lets all that is due wait a minute, in all processes; how many.
+async fn put_off(app: &AppState) -> Answer<u64> {
+    let done = sqlx::query!(
+        "update mail_outbox
+            set next_at = rule_now() + interval '1 minute'
+          where id in (select id
+                         from mail_outbox
+                        where state = 'queued'
+                          and next_at < rule_now() + interval '1 minute'
+                          and (leased_until is null or leased_until < rule_now())
+                          for update skip locked)"
+    )
+    .execute(&mut *app.db.acquire().await?)
+    .await?;
+    Ok(done.rows_affected())
 }
 
 /// Takes a mail that has lost its reason out of the queue.
@@ -191,7 +313,11 @@ async fn message(
     };
     let to = for_mail(recipient).ok_or_else(|| Problem::internal(anyhow::anyhow!("no mail can reach this address")))?;
     let to: Mailbox = to.parse().map_err(Problem::internal)?;
-    let from = app.config.mail_from.clone();
+    built(&app.config, to, subject, text).map(Some).map_err(Problem::internal)
+}
+
+fn built(config: &Config, to: Mailbox, subject: &str, text: String) -> Result<Message, lettre::error::Error> {
+    let from = config.mail_from.clone();
     // Large receivers take no mail without an id, and relays need not add one.
     let id = format!("<{}@{}>", uuid::Uuid::now_v7().simple(), from.email.domain());
     let message = Message::builder()
@@ -203,7 +329,7 @@ async fn message(
         .header(AutoSubmitted)
         .header(MIME_VERSION_1_0)
         .header(ContentType::TEXT_PLAIN);
-    message.body(as_it_is(text)).map(Some).map_err(Problem::internal)
+    message.body(as_it_is(text))
 }
 
 /// Says that a program wrote it (RFC 3834), so that no absence notice comes back.

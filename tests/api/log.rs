@@ -181,3 +181,38 @@ async fn probes_are_logged_only_when_more_is_asked_for() {
     let routes: Vec<&str> = answered.map(|line| line["span"]["route"].as_str().unwrap()).collect();
     assert_eq!(routes, ["/api/academic/courses/"]);
 }
+
+#[tokio::test]
+async fn a_hangup_ends_nothing() {
+    let app = TestApp::start().await;
+    let mut server = Server::start(&app, &[]).await;
+    server.kill("HUP").await;
+    server.until(|line| line["message"].as_str().unwrap().starts_with("SIGHUP changes nothing")).await;
+    let reply = reqwest::get(format!("{}/health/live", server.base)).await.unwrap();
+    assert_eq!(reply.status(), 200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_mail_server_that_says_nothing_does_not_hold_up_a_stop() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port().to_string();
+    let app = TestApp::start().await;
+    let ann = app.student().await;
+    app.anonymous().post("/api/users/password-reset/", &json!({ "email": ann.email })).await.expect(202);
+    let settings = [
+        ("EMAIL_HOST", "127.0.0.1"),
+        ("EMAIL_PORT", port.as_str()),
+        ("EMAIL_USE_TLS", "false"),
+        ("DRAIN_SECONDS", "2"),
+    ];
+    let server = Server::start(&app, &settings).await;
+    let _held = timeout(PATIENCE, silent.accept()).await.expect("nobody sends the mail").unwrap();
+    // The server's patience with mail is longer than the whole of this test's.
+    let said = server.stop().await;
+    let told = |line: &&Value| line["message"].as_str().unwrap().starts_with("a mail was not sent before the stop");
+    assert_eq!(said.iter().filter(told).count(), 1, "{said:?}");
+    let mail = sqlx::query!("select state, attempts, leased_until from mail_outbox");
+    let mail = mail.fetch_one(&app.db).await.unwrap();
+    assert_eq!((&*mail.state, mail.attempts, mail.leased_until), ("queued", 0, None), "the next process sends it");
+}

@@ -16,6 +16,8 @@ use super::database::{self, Opened};
 use super::out;
 use crate::config::{Config, ConfigFaults, Database};
 use crate::files::FileStore;
+use crate::telemetry::causes;
+use crate::users::mail;
 use crate::{db, migrate};
 
 #[derive(Debug, Args)]
@@ -26,6 +28,9 @@ pub(super) struct Options {
     /// Also checks all that a production deployment needs, and says what to do about each fault.
     #[arg(long)]
     deploy: bool,
+    /// Also sends a trial mail to this address, and says what the mail server said.
+    #[arg(long, value_name = "TO")]
+    mail: Option<String>,
     /// How many server processes share the database.
     #[arg(long, value_name = "N", default_value_t = 2, requires = "deploy", value_parser = clap::value_parser!(u32).range(1..=1000))]
     processes: u32,
@@ -62,7 +67,7 @@ impl Check {
     fn of(name: &'static str, found: anyhow::Result<String>) -> Self {
         let (status, detail) = match found {
             Ok(detail) => (Status::Ok, detail),
-            Err(error) => (Status::Failed, format!("{error:#}")),
+            Err(error) => (Status::Failed, causes(error.as_ref())),
         };
         Self { name: name.into(), status, detail, remedy: None }
     }
@@ -91,7 +96,14 @@ impl Check {
 /// When something is not as it must be.
 pub(super) async fn run(options: Options, config: Result<Config, ConfigFaults>) -> anyhow::Result<()> {
     let checks = match config {
-        Ok(config) => all(&config, options.deploy.then_some(options.processes)).await?,
+        Ok(config) => {
+            let mut checks = all(&config, options.deploy.then_some(options.processes)).await?;
+            if let Some(to) = &options.mail {
+                let sent = mail::send_trial(&config, to).await;
+                checks.push(Check::of("trial_mail", sent.map(|said| format!("sent to {to}: {said}"))));
+            }
+            checks
+        }
         Err(faults) if options.deploy => deploy::faults(faults),
         Err(faults) => vec![
             Check::of("configuration", Err(faults.into())),

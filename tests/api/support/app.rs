@@ -479,7 +479,7 @@ async fn launch(
             serve::serve(listener, app, limits, told).await;
             tells.cancel();
             if let Some(beside) = beside {
-                beside.wait().await;
+                beside.wait(tokio::time::Instant::now() + std::time::Duration::from_secs(60)).await;
             }
         });
         let end = End { stop: stop.clone(), served, pool };

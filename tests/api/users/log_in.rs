@@ -188,6 +188,19 @@ async fn tokens_claim_what_the_contract_names() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_set_back_locks_nobody_out() {
+    let app = TestApp::start().await;
+    let ann = app.student().await;
+    app.set_time("2026-03-02T03:01:00Z").await;
+    let pair = ann.log_in().await;
+    let (access, token) = (&pair.body["access"], &pair.body["refresh"]);
+    // As when the next request comes to a server whose clock is right.
+    app.set_time("2026-03-02T02:00:00Z").await;
+    bearing(&app, access).get(ME).await.expect(200);
+    app.anonymous().post("/api/token/refresh/", &json!({ "refresh": token })).await.expect(200);
+}
+
+#[tokio::test]
 async fn access_ends_after_an_hour_and_refresh_after_a_day() {
     let app = TestApp::start().await;
     let pair = app.student().await.log_in().await;

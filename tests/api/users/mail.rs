@@ -1,6 +1,6 @@
 //! The mail queue.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
@@ -8,12 +8,13 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::mails;
+use crate::cli::swincms_with;
 use crate::support::TestApp;
 
 /// A mail server that keeps what it is sent, and refuses recipients whom it has been told to.
 #[derive(Clone, Default)]
 struct Mailbox {
-    refused: Arc<Mutex<BTreeSet<String>>>,
+    refused: Arc<Mutex<BTreeMap<String, &'static str>>>,
     kept: Arc<Mutex<Vec<(String, String)>>>,
 }
 
@@ -43,7 +44,7 @@ impl Mailbox {
                 "EHLO" | "HELO" => "250 mail.example.edu\r\n",
                 "RCPT" => {
                     to = line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
-                    if self.refused.lock().unwrap().contains(&to) { "550 no such person\r\n" } else { "250 ok\r\n" }
+                    self.refused.lock().unwrap().get(&to).copied().unwrap_or("250 ok\r\n")
                 }
                 "DATA" => {
                     write.write_all(b"354 go on\r\n").await?;
@@ -195,14 +196,14 @@ async fn a_mail_that_is_refused_is_tried_again_and_holds_up_no_other() {
     let mailbox = Mailbox::default();
     let app = with_mail_server(&mailbox.open().await).await;
     let (ann, bob) = (app.student().await, app.student().await);
-    mailbox.refused.lock().unwrap().insert(ann.email.clone());
+    mailbox.refused.lock().unwrap().insert(ann.email.clone(), "451 too busy for this one\r\n");
     ask(&app, &ann.email).await;
     ask(&app, &bob.email).await;
     app.until("the other mail is out", async || mail_to(&app, &bob.email).await.0 == "sent").await;
     until_tried(&app, &ann.email, 1).await;
     let (state, attempts, due, error) = mail_to(&app, &ann.email).await;
     assert_eq!((state.as_str(), attempts, due), ("queued", 1, false), "it waits a minute");
-    assert!(error.contains("no such person"), "{error}");
+    assert!(error.contains("too busy for this one"), "{error}");
     assert_eq!(mailbox.recipients(), [bob.email.as_str()]);
 
     app.set_time("2026-03-02T02:01:00Z").await;
@@ -219,6 +220,75 @@ async fn a_mail_that_is_refused_is_tried_again_and_holds_up_no_other() {
     assert_eq!(mailbox.recipients(), [bob.email.as_str(), ann.email.as_str()]);
     let text = mailbox.kept.lock().unwrap()[1].1.clone();
     assert!(text.contains("Subject: Set a new password") && text.contains("/reset/"), "{text}");
+}
+
+#[tokio::test]
+async fn what_is_refused_for_good_is_given_up_at_once() {
+    let mailbox = Mailbox::default();
+    let app = with_mail_server(&mailbox.open().await).await;
+    let (ann, bob) = (app.student().await, app.student().await);
+    mailbox.refused.lock().unwrap().insert(ann.email.clone(), "550 5.1.1 no such person\r\n");
+    ask(&app, &ann.email).await;
+    until_tried(&app, &ann.email, 1).await;
+    let (state, attempts, _, error) = mail_to(&app, &ann.email).await;
+    assert_eq!((state.as_str(), attempts), ("dead", 1));
+    assert!(error.contains("no such person"), "{error}");
+    // It says nothing of the others.
+    ask(&app, &bob.email).await;
+    app.until("the other mail is out", async || mail_to(&app, &bob.email).await.0 == "sent").await;
+}
+
+#[tokio::test]
+async fn a_mail_server_that_fails_lets_all_that_is_queued_wait() {
+    // It takes connections, and greets with a refusal.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let calls = Arc::new(Mutex::new(0));
+    let counted = calls.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            *counted.lock().unwrap() += 1;
+            let _gone = stream.write_all(b"554 we take no mail from you\r\n").await;
+        }
+    });
+    let app = TestApp::start().await;
+    let people = [app.student().await, app.student().await, app.student().await];
+    for person in &people {
+        ask(&app, &person.email).await;
+    }
+    let settings = [("EMAIL_HOST", "127.0.0.1"), ("EMAIL_PORT", port.as_str()), ("EMAIL_USE_TLS", "false")];
+    let mut server = app.another_server().with_background();
+    for (name, value) in settings {
+        server = server.with(name, value);
+    }
+    let _server = server.start().await;
+    let first = &people[0].email;
+    until_tried(&app, first, 1).await;
+    for person in &people {
+        let (state, attempts, due, _) = mail_to(&app, &person.email).await;
+        assert_eq!((state.as_str(), attempts, due), ("queued", i32::from(person.email == *first), false));
+    }
+    assert_eq!(*calls.lock().unwrap(), 1, "the others did not find out for themselves");
+}
+
+#[tokio::test]
+async fn a_trial_mail_says_what_the_server_said() {
+    let mailbox = Mailbox::default();
+    let port = mailbox.open().await;
+    let app = TestApp::start().await;
+    let settings = [("EMAIL_HOST", "127.0.0.1"), ("EMAIL_PORT", port.as_str()), ("EMAIL_USE_TLS", "false")];
+    let said = swincms_with(&app, &["check", "--mail", "ada@swin.edu.au"], &settings, "").await.good();
+    assert!(said.contains("trial_mail") && said.contains("sent to ada@swin.edu.au: kept"), "{said}");
+    assert_eq!(mailbox.recipients(), ["ada@swin.edu.au"]);
+    mailbox.refused.lock().unwrap().insert("bob@swin.edu.au".to_owned(), "550 5.1.1 no such person\r\n");
+    let said = swincms_with(&app, &["check", "--mail", "bob@swin.edu.au"], &settings, "").await;
+    assert!(!said.ok && said.out.contains("no such person"), "{}", said.out);
+    let said = swincms_with(&app, &["check", "--mail", "no address"], &settings, "").await;
+    assert!(!said.ok && said.out.contains("no mail can reach this address"), "{}", said.out);
+    // An authority of one's own that cannot be read is a fault of the configuration.
+    let wrong = [&settings[..], &[("EMAIL_CA_FILE", "/nowhere/ca.pem")]].concat();
+    let said = swincms_with(&app, &["check"], &wrong, "").await;
+    assert!(!said.ok && said.out.contains("EMAIL_CA_FILE"), "{}", said.out);
 }
 
 #[tokio::test]

@@ -77,7 +77,7 @@ pub(in super::super) async fn database(
 fn asked(found: anyhow::Result<Found>) -> Found {
     found.unwrap_or_else(|error| {
         Found::failed(
-            format!("could not be asked: {error:#}"),
+            format!("could not be asked: {}", crate::telemetry::causes(error.as_ref())),
             "Give the role its rights: scripts/init-db.sh --grants.",
         )
     })
