@@ -12,6 +12,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::timeout::TimeoutLayer;
 
+use crate::access::guesses::Guesses;
 use crate::access::passwords::Hasher;
 use crate::access::tokens::Tokens;
 use crate::clock::Clock;
@@ -42,6 +43,8 @@ pub struct Parts {
     pub tokens: Tokens,
     /// Hashes passwords.
     pub hasher: Hasher,
+    /// Counts guesses at passwords while the database cannot be written.
+    pub guesses: Guesses,
     /// The file store.
     pub files: FileStore,
     /// Signs links to private files.
@@ -84,6 +87,7 @@ impl AppState {
         Ok(Self(Arc::new(Parts {
             tokens: Tokens::new(&config.secret_key, config.access_token_lifetime),
             hasher: Hasher::new()?,
+            guesses: Guesses::default(),
             files,
             links: Arc::new(Links::new(&config.secret_key)),
             cursors: Arc::new(http::Cursors::new(&config.secret_key)),

@@ -1,4 +1,4 @@
-//! What runs beside the requests: the probe of the database, the mail queue, webhooks, pending enrolments, overdue content, gold
+//! What runs beside the requests: the probe of the database, that of the folder for files, the mail queue, webhooks, pending enrolments, overdue content, gold
 //! that expires, the audit log's seals, and sweeping.
 
 use std::time::Duration;
@@ -37,7 +37,8 @@ impl Running {
 /// Starts all of it; each comes to its end when `stop` has been told.
 pub fn start(app: &AppState, stop: &CancellationToken) -> Running {
     let mut running = Running(Vec::new());
-    running.add("the probe of the database", health::probe(app.clone(), stop.clone()));
+    running.add("the probe of the database", health::look_after(app.clone(), stop.clone()));
+    running.add("the probe of the files", health::look_after_files(app.clone(), stop.clone()));
     running.add("mail", crate::users::mail::deliver(app.clone(), stop.clone()));
     running.add("pending enrolments", crate::enrollment::pending::look_after(app.clone(), stop.clone()));
     running.add("content of events", crate::core::events::look_after_content(app.clone(), stop.clone()));
@@ -51,7 +52,9 @@ pub fn start(app: &AppState, stop: &CancellationToken) -> Running {
 /// Removes what has outlived its use. Every server process sweeps; rows are gone after the first.
 async fn sweep(app: AppState, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        if let Err(error) = crate::sweep::once(&app).await {
+        if !app.database.is_read_only()
+            && let Err(error) = crate::sweep::once(&app).await
+        {
             tracing::warn!(%error, "could not sweep");
         }
         tokio::select! {

@@ -65,6 +65,8 @@ struct Sessions {
     options: PgConnectOptions,
     connect_timeout: Duration,
     max_lifetime: Duration,
+    /// Counts how often what sessions begin with has changed.
+    generation: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -72,6 +74,7 @@ struct Kept {
     session: PgConnection,
     since: Instant,
     doubts: u64,
+    generation: u64,
     in_transaction: bool,
 }
 
@@ -81,10 +84,11 @@ impl managed::Manager for Sessions {
 
     async fn create(&self) -> sqlx::Result<Kept> {
         let doubts = DOUBTS.load(Ordering::Relaxed);
+        let generation = self.generation.load(Ordering::Relaxed);
         let connecting = PgConnection::connect_with(&self.options);
         let session =
             tokio::time::timeout(self.connect_timeout, connecting).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
-        Ok(Kept { session, since: Instant::now(), doubts, in_transaction: false })
+        Ok(Kept { session, since: Instant::now(), doubts, generation, in_transaction: false })
     }
 
     async fn recycle(&self, kept: &mut Kept, _: &Metrics) -> RecycleResult<sqlx::Error> {
@@ -93,6 +97,9 @@ impl managed::Manager for Sessions {
         }
         if kept.since.elapsed() > self.max_lifetime {
             return Err(RecycleError::message("it is old"));
+        }
+        if kept.generation != self.generation.load(Ordering::Relaxed) {
+            return Err(RecycleError::message("new ones begin with other settings"));
         }
         let doubts = DOUBTS.load(Ordering::Relaxed);
         if kept.doubts != doubts {
@@ -113,6 +120,7 @@ pub fn pool(config: &Config, options: PgConnectOptions) -> anyhow::Result<Pool> 
         options: session(config, options),
         connect_timeout: config.db_connect_timeout,
         max_lifetime: config.db_max_lifetime,
+        generation: AtomicU64::new(0),
     };
     let sessions = managed::Pool::builder(manager)
         .max_size(usize::try_from(config.db_pool_size)?)
@@ -149,6 +157,11 @@ impl Pool {
     #[must_use]
     pub fn connect_options(&self) -> PgConnectOptions {
         self.sessions.manager().options.clone()
+    }
+
+    /// Has every session made anew before it is used again: new ones begin with other settings of the database or the role.
+    pub fn renew(&self) {
+        self.sessions.manager().generation.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Gives out no more sessions and closes those that are free.

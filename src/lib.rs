@@ -28,6 +28,7 @@ pub mod ids;
 pub mod metrics;
 pub mod migrate;
 pub mod privacy;
+pub mod rights;
 pub mod serve;
 pub mod social;
 pub mod sweep;

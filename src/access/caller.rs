@@ -459,16 +459,21 @@ async fn known(app: &AppState, conn: &mut PgConnection, token: &str) -> Answer<C
                       and r.deleted_at is null
                       and (ur.valid_from is null or ur.valid_from <= rule_now())
                       and (ur.valid_until is null or ur.valid_until > rule_now())) as "granted!"
-             from sessions s
-             join users u on u.id = s.user_id
-            where s.id = $1
-              and s.user_id = $2
-              and s.revoked_at is null
-              and s.expires_at > rule_now()
-              and s.security_version = u.security_version
-              and u.is_active"#,
+             from users u
+             left join sessions s
+               on s.id = $1
+              and s.user_id = u.id
+            where u.id = $2
+              and u.is_active
+              and case when $3::bigint is null
+                       then s.revoked_at is null
+                            and s.expires_at > rule_now()
+                            and s.security_version = u.security_version
+                       else u.security_version = $3
+                  end"#,
         claims.session.0,
-        claims.user_id.0
+        claims.user_id.0,
+        claims.unstored
     )
     .fetch_optional(conn)
     .await?

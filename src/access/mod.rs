@@ -4,6 +4,7 @@
 //! endpoint and does not compile (`http::routes`).
 
 mod caller;
+pub mod guesses;
 pub(crate) mod keys;
 pub mod passwords;
 mod permission;

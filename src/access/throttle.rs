@@ -2,7 +2,7 @@
 //!
 //! An attempt takes its tokens before the password is looked at, so that attempts at once cannot slip past, and gets
 //! them back unless it was wrong: failures count, successes do not, and neither does what a full queue refuses. Unknown
-//! accounts have buckets like known ones.
+//! accounts have buckets like known ones. While the database cannot be written, [`guesses`](super::guesses) counts.
 //!
 //! - An account has ten tokens for addresses that it has logged in from before and ten for all others, and gets one a
 //!   minute; together at most 30 attempts are looked at in ten minutes. A stranger's guessing, however long it goes on,
@@ -11,6 +11,7 @@
 //! - An address has 300 and gets them back in ten minutes: a lecture hall shares one.
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use aws_lc_rs::digest;
 use axum::http::StatusCode;
@@ -32,9 +33,9 @@ const ROUNDING: f64 = 1e-6;
 /// A bucket: its key, how many tokens it holds, and how many it gets in a second.
 #[derive(Debug, Clone)]
 pub struct Bucket {
-    key: String,
-    holds: f64,
-    a_second: f64,
+    pub(super) key: String,
+    pub(super) holds: f64,
+    pub(super) a_second: f64,
 }
 
 impl Bucket {
@@ -139,7 +140,7 @@ impl Attempt {
 
     /// The buckets in the order of their keys, each with what the attempt takes from it. The first of an account is
     /// looked at in any case.
-    fn buckets(&self) -> [(&Bucket, f64); 3] {
+    pub(super) fn buckets(&self) -> [(&Bucket, f64); 3] {
         let mut buckets =
             [(&self.known, if self.from_known { 1.0 } else { 0.0 }), (&self.account, 1.0), (&self.address, 1.0)];
         buckets.sort_by(|(a, _), (b, _)| a.key.cmp(&b.key));
@@ -147,7 +148,7 @@ impl Attempt {
     }
 
     /// The seconds until there is enough of everything, by what each bucket would hold after the attempt.
-    fn wait(&self, after: &[(String, f64)]) -> Option<f64> {
+    pub(super) fn wait(&self, after: &[(String, f64)]) -> Option<f64> {
         let left =
             |bucket: &Bucket| after.iter().find(|(key, _)| *key == bucket.key).map_or(0.0, |(_, tokens)| *tokens);
         let (known, account, address) = (left(&self.known), left(&self.account), left(&self.address));
@@ -203,10 +204,22 @@ pub async fn guess(
     refuse_spent(&app.db, attempt).await?;
     // Nothing is written for those who wait in vain.
     let place = line.place(Some(&attempt.subject)).await?;
-    take(&app.db, attempt).await?;
+    let is_kept = match take(&app.db, attempt).await {
+        Err(problem) if problem.cannot_write() => {
+            app.guesses.take(attempt, Instant::now())?;
+            false
+        }
+        taken => taken.map(|()| true)?,
+    };
     let fits = app.hasher.verify(place, password, hash).await;
     if !matches!(fits, Ok(false)) {
-        db::write(&app.db, |tx, _| Box::pin(give_back(tx, attempt))).await?;
+        if is_kept {
+            let given = db::write(&app.db, |tx, _| Box::pin(give_back(tx, attempt))).await;
+            // Whoever knows the password does not lose by it; the tokens come back with time.
+            given.or_else(|problem| if problem.cannot_write() { Ok(()) } else { Err(problem) })?;
+        } else {
+            app.guesses.give_back(attempt);
+        }
     }
     fits
 }
@@ -348,7 +361,7 @@ pub(super) async fn charge_write(session: &mut PgConnection, bucket: &Bucket, co
 
 /// Whole seconds to wait.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "buckets fill within days")]
-fn seconds(wait: f64) -> u64 {
+pub(super) fn seconds(wait: f64) -> u64 {
     wait.ceil().clamp(1.0, 86_400.0) as u64
 }
 

@@ -12,6 +12,9 @@ use crate::ids::Id;
 /// How long a refresh token, and with it a session, lives.
 pub const REFRESH_HOURS: i64 = 24;
 
+/// How long an access token lives that no session stands for.
+const UNSTORED_SECONDS: i64 = 15 * 60;
+
 /// How far the clocks of two server processes may differ, in seconds.
 const LEEWAY: i64 = 2;
 
@@ -40,6 +43,10 @@ pub struct Claims {
     /// The session that it belongs to.
     #[serde(rename = "session_id", deserialize_with = "number")]
     pub session: Id,
+    /// Of a log-in while the database could not be written, which no session stands for (its number is 0): the account's
+    /// `security_version` then. With that changed, as by a new password, the token is void.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unstored: Option<i64>,
 }
 
 /// An id as we write it; in a token of ours it is never text.
@@ -74,9 +81,23 @@ impl Tokens {
     /// # Errors
     /// 500 when it cannot be signed.
     pub fn make(&self, kind: Kind, user_id: Id, session: Id, now: DateTime<Utc>) -> Answer<String> {
-        let life = match kind {
-            Kind::Access => self.access_seconds,
-            Kind::Refresh => REFRESH_HOURS * 3600,
+        self.sign(kind, user_id, session, None, now)
+    }
+
+    /// A new token that no session stands for, with the account's `security_version`: the access token is short-lived, since
+    /// nobody can log it out.
+    ///
+    /// # Errors
+    /// 500 when it cannot be signed.
+    pub fn make_unstored(&self, kind: Kind, user_id: Id, version: i64, now: DateTime<Utc>) -> Answer<String> {
+        self.sign(kind, user_id, Id(0), Some(version), now)
+    }
+
+    fn sign(&self, kind: Kind, user_id: Id, session: Id, unstored: Option<i64>, now: DateTime<Utc>) -> Answer<String> {
+        let life = match (kind, unstored) {
+            (Kind::Access, None) => self.access_seconds,
+            (Kind::Access, Some(_)) => self.access_seconds.min(UNSTORED_SECONDS),
+            (Kind::Refresh, _) => REFRESH_HOURS * 3600,
         };
         let claims = Claims {
             token_type: kind,
@@ -85,6 +106,7 @@ impl Tokens {
             jti: uuid::Uuid::new_v4().simple().to_string(),
             user_id,
             session,
+            unstored,
         };
         encode(&Header::new(Algorithm::HS256), &claims, &self.signing).map_err(Problem::internal)
     }

@@ -87,7 +87,7 @@ async fn work_on<T>(
 async fn be_current(opened: &Opened, config: &Config) -> anyhow::Result<()> {
     let owner = opened.owner(config);
     if config.run_migrations && !config.is_prod() {
-        return migrate::up(&owner).await;
+        return migrate::up(&owner).await.map(drop);
     }
     let waiting = migrate::status(&owner).await?.iter().filter(|step| !step.applied).count();
     if waiting > 0 {

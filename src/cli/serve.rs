@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::serve::Limits;
 use crate::telemetry::LogLevel;
-use crate::{background, db, metrics, migrate, serve};
+use crate::{background, db, health, metrics, migrate, serve};
 
 /// Brings the schema up to date, serves until SIGTERM or SIGINT, and drains.
 ///
@@ -34,6 +34,8 @@ pub(super) async fn run(config: Config, log_level: LogLevel) -> anyhow::Result<(
     let limits = Limits { connections: config.max_connections, drain: config.drain, ..Limits::default() };
     let pool = db::pool(&config, database.options())?;
     let app = AppState::new(config, pool.clone(), Clock::system())?;
+    // Before the first request, so that none is answered that would fail, and the log says at the start what is missing.
+    health::Watch::default().look(&app).await;
     let listener = TcpListener::bind(bind).await.with_context(|| format!("cannot listen on {bind} (BIND)"))?;
     let address = listener.local_addr()?;
     // Until the last request has been answered: a drain can be watched.

@@ -32,6 +32,7 @@ use reader::Reader;
 pub(crate) use reader::is_loopback;
 
 pub use otlp::Otlp;
+pub(crate) use reader::parse_duration;
 pub use settings::{SETTINGS, Setting};
 
 /// The least a key that signs must have, in characters.

@@ -436,7 +436,7 @@ pub(super) fn alias(name: &str) -> Option<&'static str> {
     }
 }
 
-pub(super) fn parse_duration(text: &str) -> Option<Duration> {
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (count, unit) = text.split_at_checked(digits)?;
     let count: u64 = count.parse().ok()?;

@@ -31,7 +31,9 @@ const REMIND_DAYS: u32 = 3;
 /// Runs at once, then every minute until `stop`.
 pub async fn look_after(app: AppState, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        if let Err(problem) = run(&app).await {
+        if !app.database.is_read_only()
+            && let Err(problem) = run(&app).await
+        {
             tracing::warn!(%problem, "could not look after pending enrolments");
         }
         tokio::select! {

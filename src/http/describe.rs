@@ -127,7 +127,10 @@ impl Notes {
 
     /// The operation as the document shows it.
     pub fn operation(mut self, tag: &str, id: &str, summary: &str) -> Value {
-        self.refuses(503, "The database or a queue is away or full; see Retry-After.");
+        self.refuses(
+            503,
+            "The database or a queue is away or full, or the database can only be read (`read_only`); see Retry-After.",
+        );
         let mut operation = json!({
             "tags": [tag],
             "operationId": id,

@@ -22,6 +22,9 @@ use serde_json::{Map, Value, json};
 use super::origin::Origin;
 use super::text::is_blank;
 
+/// What PostgreSQL says when its disk is full.
+const DISK_FULL: &str = "53100";
+
 /// What a handler answers.
 pub type Answer<T> = Result<T, Problem>;
 
@@ -162,6 +165,16 @@ impl Problem {
         problem
     }
 
+    /// 503: reading goes on.
+    pub fn read_only() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "read_only",
+            "Nothing can be changed right now: the database can only be read. Reading goes on; try again later.",
+        )
+        .retry_after(10)
+    }
+
     /// With `Retry-After` in seconds.
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> Self {
@@ -206,6 +219,19 @@ impl Problem {
     #[must_use]
     pub fn doubts_the_session(&self) -> bool {
         self.0.broken
+    }
+
+    /// What the database called the failure, if it is one of its.
+    #[must_use]
+    pub fn sqlstate(&self) -> Option<String> {
+        let failure = self.0.source.as_ref()?.downcast_ref::<sqlx::Error>()?.as_database_error()?;
+        failure.code().map(Cow::into_owned)
+    }
+
+    /// Whether the database can be read and cannot be written.
+    #[must_use]
+    pub fn cannot_write(&self) -> bool {
+        self.0.code == "read_only" || self.sqlstate().as_deref() == Some(DISK_FULL)
     }
 
     /// A violated constraint in the words of the resource that knows it.
@@ -298,6 +324,18 @@ impl From<sqlx::Error> for Problem {
         };
         let constraint = failure.constraint().map(str::to_owned);
         let state = failure.code().unwrap_or_default().into_owned();
+        if state == DISK_FULL {
+            let mut full = Self::unavailable(
+                "The server cannot write now: its database has no room left. Reading goes on; try again later.",
+            )
+            .retry_after(10);
+            full.0.source = Some(error.into());
+            return full;
+        }
+        // What is not wrong with the server is a line of the probe's and no more.
+        if state == "25006" {
+            return Self::read_only();
+        }
         if ["08", "53", "57P", "25P03"].iter().any(|class| state.starts_with(class)) {
             return Self::broken_session(error);
         }

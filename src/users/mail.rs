@@ -148,7 +148,8 @@ pub async fn deliver(app: AppState, stop: CancellationToken) {
         }
     };
     while !stop.is_cancelled() {
-        match next(&app, &transport, &stop).await {
+        let sent = if app.database.is_read_only() { Ok(false) } else { next(&app, &transport, &stop).await };
+        match sent {
             Ok(true) => continue,
             Ok(false) => {}
             Err(problem) => tracing::debug!(%problem, "the mail queue could not be read"),

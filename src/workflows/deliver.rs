@@ -39,7 +39,8 @@ pub async fn deliver(app: AppState, stop: CancellationToken) {
     let mut worker = Worker::new(&app);
     let mut gave_up: Option<Instant> = None;
     while !stop.is_cancelled() {
-        if gave_up.is_none_or(|at| at.elapsed() >= GIVE_UP_EVERY / worker.speed) {
+        let writes = !app.database.is_read_only();
+        if writes && gave_up.is_none_or(|at| at.elapsed() >= GIVE_UP_EVERY / worker.speed) {
             gave_up = Some(Instant::now());
             match give_up(&app).await {
                 Ok(0) => {}
@@ -49,7 +50,8 @@ pub async fn deliver(app: AppState, stop: CancellationToken) {
                 Err(problem) => tracing::warn!(%problem, "could not look after the webhook queue"),
             }
         }
-        let begun = worker.begin(&app).await.unwrap_or_else(|problem| {
+        let begun = if writes { worker.begin(&app).await } else { Ok(0) };
+        let begun = begun.unwrap_or_else(|problem| {
             tracing::warn!(%problem, "could not read the webhook queue");
             0
         });

@@ -567,7 +567,12 @@ async fn the_schema_goes_back_a_step_and_forward_again() {
     let statements = last.sql.trim().to_owned();
     let last = format!("{} {}", last.version, last.description);
     assert!(swincms(&app, &["migrate", "--plan"]).await.good().starts_with("the schema is current"));
-    assert_eq!(swincms(&app, &["migrate", "--revert", "1"]).await.good(), format!("reverted  {last}\n"));
+    let refused = swincms(&app, &["migrate", "--revert", "1"]).await;
+    assert!(refused.out.starts_with(&format!("takes back  {last}\n")), "{}", refused.out);
+    assert!(refused.bad().contains("--yes"));
+    assert!(swincms(&app, &["migrate", "--plan"]).await.good().starts_with("the schema is current"));
+    let reverted = swincms(&app, &["migrate", "--revert", "1", "--yes"]).await.good();
+    assert!(reverted.ends_with(&format!("reverted  {last}\n")), "{reverted}");
     assert_eq!(swincms(&app, &["migrate", "--plan"]).await.good(), format!("would run  {last}\n"));
     let status = swincms(&app, &["migrate", "--status"]).await.good();
     assert_eq!(status.lines().count(), all.len());
@@ -591,9 +596,12 @@ async fn check_says_what_is_wrong_and_ends_with_a_failure() {
         let checks = said["checks"].as_array().unwrap().iter();
         checks.map(|check| format!("{} {}", check["name"], check["status"]).replace('"', "")).collect::<Vec<_>>()
     };
-    assert_eq!(status(&said), ["configuration ok", "database ok", "migrations ok", "files ok"]);
+    assert_eq!(
+        status(&said),
+        ["configuration ok", "database ok", "migrations ok", "writable ok", "rights ok", "files ok"]
+    );
 
-    swincms(&app, &["migrate", "--revert", "1"]).await.good();
+    swincms(&app, &["migrate", "--revert", "1", "--yes"]).await.good();
     let said = swincms(&app, &["check"]).await;
     assert!(!said.ok && said.out.contains("FAILED   migrations"), "{}", said.out);
 
@@ -601,7 +609,17 @@ async fn check_says_what_is_wrong_and_ends_with_a_failure() {
     let said = swincms_with(&app, &["check", "--json"], &away, "").await;
     assert!(!said.ok);
     let found = status(&serde_json::from_str(&said.out).unwrap());
-    assert_eq!(found, ["configuration ok", "database failed", "migrations skipped", "files failed"]);
+    assert_eq!(
+        found,
+        [
+            "configuration ok",
+            "database failed",
+            "migrations skipped",
+            "writable skipped",
+            "rights skipped",
+            "files failed",
+        ]
+    );
 
     let said = swincms_with(&app, &["check"], &[("TIME_ZONE", "Atlantis")], "").await;
     assert!(!said.ok && said.out.contains("FAILED   configuration") && said.out.contains("TIME_ZONE"), "{}", said.out);
@@ -628,4 +646,5 @@ async fn every_command_helps_with_an_example() {
         assert!(help.contains("Example:\n  "), "{command:?}: {help}");
     }
     assert!(!swincms(&app, &["migrate", "--plan", "--sql"]).await.ok);
+    assert!(swincms(&app, &["migrate", "--patience", "soon"]).await.err.contains("such as 90s, 10m or 2h"));
 }

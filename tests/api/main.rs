@@ -44,6 +44,7 @@ mod migrations;
 mod numbers;
 mod openapi;
 mod privacy;
+mod readiness;
 mod social;
 mod support;
 mod text;

@@ -1,12 +1,14 @@
 //! The schema's history, forwards and back, alone and with others.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use sqlx::migrate::Migrate as _;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
-use swincms::migrate;
+use swincms::migrate::{self, Patience};
 
+use crate::cli::swincms;
 use crate::support::{EmptyDatabase, TestApp, invariants};
 
 async fn connect(options: &PgConnectOptions) -> PgConnection {
@@ -102,15 +104,20 @@ async fn processes_that_start_at_once_run_each_migration_once() {
     let options = empty.options();
     let up = || migrate::up(&options);
     let (one, two, three) = tokio::join!(up(), up(), up());
-    for done in [one, two, three] {
-        done.unwrap();
-    }
+    // Only who has run one says so.
+    let ran: Vec<Vec<i64>> =
+        [one, two, three].into_iter().map(|ran| ran.unwrap().iter().map(|step| step.version).collect()).collect();
     let mut conn = connect(&options).await;
     let sql = "select version, success from _sqlx_migrations order by version";
-    let ran: Vec<(i64, bool)> = conn.fetch_all(sql).await.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect();
+    let in_the_list: Vec<(i64, bool)> =
+        conn.fetch_all(sql).await.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect();
     let known: Vec<(i64, bool)> =
         migrate::status(&options).await.unwrap().iter().map(|step| (step.version, true)).collect();
-    assert_eq!(ran, known);
+    assert_eq!(in_the_list, known);
+    let mut told = ran.concat();
+    told.sort_unstable();
+    assert_eq!(told, known.iter().map(|(version, _)| *version).collect::<Vec<_>>());
+    assert!(migrate::up(&options).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -130,10 +137,10 @@ async fn whoever_waits_for_another_ones_migration_goes_on_when_that_one_is_done(
 async fn a_lock_that_is_never_given_back_ends_in_a_message_that_says_what_to_do() {
     let empty = EmptyDatabase::create().await;
     let options = empty.options();
-    let mut other = connect(&options).await;
+    let mut other = connect(&options.clone().application_name("nightly export")).await;
     other.lock().await.unwrap();
-    let error = migrate::up_within(Duration::from_millis(50), &options).await.unwrap_err().to_string();
-    assert!(error.contains("blocked") && error.contains("pg_stat_activity"), "{error}");
+    let error = migrate::up_within(SHORT, &options).await.unwrap_err().to_string();
+    assert!(error.contains("blocked") && error.contains("pg_terminate_backend"), "{error}");
     assert_eq!(schema(&options).await, [""; 0]);
 
     // Blocked by somebody's long transaction instead: the schema stays as it was before the migration.
@@ -142,13 +149,106 @@ async fn a_lock_that_is_never_given_back_ends_in_a_message_that_says_what_to_do(
     let before = schema(&options).await;
     migrate::revert(&options, 1).await.unwrap();
     let last_gone = schema(&options).await;
-    // Whatever the last migration does, that it was done is written there.
-    other.execute("begin; lock table _sqlx_migrations in share mode").await.unwrap();
-    let error = migrate::up_within(Duration::from_millis(50), &options).await.unwrap_err().to_string();
-    assert!(error.contains("blocked"), "{error}");
+    other.execute(BLOCK).await.unwrap();
+    let pid: i32 = other.fetch_one("select pg_backend_pid()").await.unwrap().get(0);
+    let error = migrate::up_within(SHORT, &options).await.unwrap_err().to_string();
+    for part in ["blocked", &format!("session {pid} (nightly export"), "idle in transaction", "select pg_backend_pid()"]
+    {
+        assert!(error.contains(part), "{part} is missing in: {error}");
+    }
     other.execute("rollback").await.unwrap();
     assert_eq!(schema(&options).await, last_gone);
     migrate::up(&options).await.unwrap();
+    assert_eq!(schema(&options).await, before);
+}
+
+/// Whatever a migration does, that it was done is written there.
+const BLOCK: &str = "begin; lock table _sqlx_migrations in share mode";
+
+/// Time for an attempt, and to see who is in its way.
+const SHORT: Patience = Patience { time: Duration::from_millis(500), tell: |_| {} };
+
+#[tokio::test]
+async fn a_migration_lets_others_pass_while_its_lock_is_not_to_be_had_and_is_tried_until_it_is() {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    let empty = EmptyDatabase::create().await;
+    let options = empty.options();
+    migrate::up(&options).await.unwrap();
+    migrate::revert(&options, 1).await.unwrap();
+    let mut other = connect(&options).await;
+    other.execute(BLOCK).await.unwrap();
+    // Told when the first attempt has been given up, long before the patience is over.
+    let patience = Patience { time: Duration::from_mins(1), tell: |_| TOLD.store(true, Ordering::SeqCst) };
+    let (ran, ()) = tokio::join!(migrate::up_within(patience, &options), async {
+        while !TOLD.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+        other.execute("rollback").await.unwrap();
+    });
+    assert_eq!(ran.unwrap().len(), 1);
+
+    // The way back is tried alike.
+    TOLD.store(false, Ordering::SeqCst);
+    other.execute(BLOCK).await.unwrap();
+    let (gone, ()) = tokio::join!(migrate::revert_within(patience, &options, 1), async {
+        while !TOLD.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+        other.execute("rollback").await.unwrap();
+    });
+    assert_eq!(gone.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn migrations_of_a_newer_program_stay_and_those_that_were_changed_are_refused() {
+    let app = TestApp::start().await;
+    let options = app.options();
+    let newer = "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+                 values (20990101000000, 'of a newer program', true, '', 0)";
+    app.db.execute(newer).await.unwrap();
+    assert!(migrate::up(&options).await.unwrap().is_empty());
+    assert_eq!(migrate::unknown(&options).await.unwrap(), [20_990_101_000_000]);
+    let status = swincms(&app, &["migrate", "--status"]).await.good();
+    assert!(status.ends_with("unknown  20990101000000 has run, and is not in this program\n"), "{status}");
+    assert!(swincms(&app, &["migrate"]).await.good().starts_with("the schema is current"));
+    let refused = migrate::revert(&options, 1).await.unwrap_err().to_string();
+    assert!(refused.contains("20990101000000 of a newer program"), "{refused}");
+
+    let changed = "update _sqlx_migrations set checksum = '' where version = 20260101000001";
+    app.db.execute(changed).await.unwrap();
+    let refused = swincms(&app, &["migrate"]).await.bad();
+    assert!(
+        refused.contains("20260101000001 create rule clock") && refused.contains("No migration was tried"),
+        "{refused}"
+    );
+    let status = swincms(&app, &["migrate", "--status"]).await.good();
+    assert!(status.starts_with("changed  20260101000001 create rule clock\napplied  "), "{status}");
+}
+
+#[tokio::test]
+async fn what_a_way_back_loses_is_told_with_its_numbers_and_nothing_goes_by_being_told() {
+    let app = TestApp::start().await;
+    let options = app.options();
+    let student = app.student().await;
+    app.enrollment(student.id, app.offering(0).await, "COMPLETED").await;
+    app.db.execute("update transcripts set course_code = 'BIT'").await.unwrap();
+    let before = schema(&options).await;
+    let steps = migrate::status(&options).await.unwrap();
+    let back_to = |version: i64| steps.iter().filter(|step| step.version >= version).count();
+
+    // Those that kept the course of a result, and that made the queue of registrations.
+    let loss = migrate::loss(SHORT, &options, back_to(20_260_101_000_986)).await.unwrap();
+    assert_eq!(loss.steps.len(), back_to(20_260_101_000_986));
+    for gone in ["column transcripts.course_code (1 values)", "column transcripts.course_name (0 values)"] {
+        assert!(loss.gone.contains(&gone.to_owned()), "{gone}: {:?}", loss.gone);
+    }
+    let loss = migrate::loss(SHORT, &options, back_to(20_260_101_000_880)).await.unwrap();
+    assert!(loss.gone.contains(&"table registrations (0 rows)".to_owned()), "{:?}", loss.gone);
+    assert_eq!(schema(&options).await, before);
+
+    let asked = swincms(&app, &["migrate", "--revert", &back_to(20_260_101_000_986).to_string()]).await;
+    assert!(asked.out.contains("lost        column transcripts.course_code (1 values)\n"), "{}", asked.out);
+    assert!(asked.bad().contains("nothing was taken back: this is no terminal to ask on"));
     assert_eq!(schema(&options).await, before);
 }
 

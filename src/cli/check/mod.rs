@@ -3,9 +3,8 @@
 mod deploy;
 
 use std::borrow::Cow;
-use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use serde::Serialize;
 use sqlx::{Connection, PgConnection};
@@ -16,9 +15,11 @@ use super::database::{self, Opened};
 use super::out;
 use crate::config::{Config, ConfigFaults, Database};
 use crate::files::FileStore;
+use crate::health::{self, Fault};
+use crate::migrate::{self, Step, name};
 use crate::telemetry::causes;
 use crate::users::mail;
-use crate::{db, migrate};
+use crate::{db, rights};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -109,6 +110,8 @@ pub(super) async fn run(options: Options, config: Result<Config, ConfigFaults>) 
             Check::of("configuration", Err(faults.into())),
             Check::skipped("database"),
             Check::skipped("migrations"),
+            Check::skipped("writable"),
+            Check::skipped("rights"),
             Check::skipped("files"),
         ],
     };
@@ -127,6 +130,9 @@ pub(super) async fn run(options: Options, config: Result<Config, ConfigFaults>) 
     }
 }
 
+/// What can only be looked at in a database that was reached.
+const AFTER_THE_DATABASE: [&str; 3] = ["migrations", "writable", "rights"];
+
 /// With a number of processes, also what a deployment needs.
 async fn all(config: &Config, processes: Option<u32>) -> anyhow::Result<Vec<Check>> {
     let mode = if config.is_prod() { "prod" } else { "dev" };
@@ -136,13 +142,10 @@ async fn all(config: &Config, processes: Option<u32>) -> anyhow::Result<Vec<Chec
             let database = Check::of("database", reach(config, &opened).await);
             let reached = database.status == Status::Ok;
             checks.push(database);
-            let migrations = if reached {
-                Check::of("migrations", schema(config, &opened).await)
-            } else {
-                Check::skipped("migrations")
-            };
-            let is_current = migrations.status == Status::Ok;
+            let migrations = if reached { schema(config, &opened).await } else { Check::skipped("migrations") };
+            let is_current = matches!(migrations.status, Status::Ok | Status::Warning);
             checks.push(migrations);
+            checks.extend(served(config, &opened, reached, is_current).await);
             if let Some(processes) = processes.filter(|_| reached) {
                 checks.extend(deploy::database(config, &opened, processes, is_current).await?);
             }
@@ -150,10 +153,10 @@ async fn all(config: &Config, processes: Option<u32>) -> anyhow::Result<Vec<Chec
         }
         Err(error) => {
             checks.push(Check::of("database", Err(error)));
-            checks.push(Check::skipped("migrations"));
+            checks.extend(AFTER_THE_DATABASE.map(Check::skipped));
         }
     }
-    checks.push(Check::of("files", write_files(&config.media_root).await));
+    checks.push(Check::of("files", write_files(config).await));
     if processes.is_some() {
         checks.extend(deploy::settings(config));
         checks.extend(deploy::machine(config));
@@ -178,27 +181,90 @@ async fn reach(config: &Config, opened: &Opened) -> anyhow::Result<String> {
     Ok(format!("PostgreSQL {version}, {which}"))
 }
 
-async fn schema(config: &Config, opened: &Opened) -> anyhow::Result<String> {
-    let steps = migrate::status(&opened.owner(config)).await?;
-    let waiting: Vec<String> = steps
-        .iter()
-        .filter(|step| !step.applied)
-        .map(|step| format!("{} {}", step.version, step.description))
-        .collect();
-    if !waiting.is_empty() {
-        bail!("{} have not run; run `swincms migrate`:\n{}", waiting.len(), waiting.join("\n"));
+/// Migrations that have not run or have run otherwise are faults; those of a newer program it can live with.
+async fn schema(config: &Config, opened: &Opened) -> Check {
+    const NAME: &str = "migrations";
+    let owner = opened.owner(config);
+    let (steps, unknown) = match (migrate::status(&owner).await, migrate::unknown(&owner).await) {
+        (Ok(steps), Ok(unknown)) => (steps, unknown),
+        (Err(error), _) | (_, Err(error)) => return Check::of(NAME, Err(error)),
+    };
+    let named = |is_one: fn(&Step) -> bool| steps.iter().filter(|step| is_one(step)).map(name).collect::<Vec<_>>();
+    let (changed, waiting) = (named(|step| step.changed), named(|step| !step.applied));
+    if !changed.is_empty() {
+        let says =
+            "ran here otherwise than they stand in this program; use the released version that the database has seen";
+        return Check::of(NAME, Err(anyhow!("{} {says}:\n{}", changed.len(), changed.join("\n"))));
     }
-    Ok(format!("all {} have run", steps.len()))
+    if !waiting.is_empty() {
+        return Check::of(
+            NAME,
+            Err(anyhow!("{} have not run; run `swincms migrate`:\n{}", waiting.len(), waiting.join("\n"))),
+        );
+    }
+    let all = Check::of(NAME, Ok(format!("all {} have run", steps.len())));
+    if unknown.is_empty() {
+        return all;
+    }
+    let unknown: Vec<String> = unknown.iter().map(ToString::to_string).collect();
+    Check {
+        status: Status::Warning,
+        detail: format!(
+            "{}; the schema is that of a newer program ({}), and this one runs with it as it is",
+            all.detail,
+            unknown.join(", ")
+        ),
+        remedy: Some("Go on to the release that the schema belongs to when it is in order again.".into()),
+        ..all
+    }
+}
+
+/// Whether requests would be served: what `/health/ready` asks of the database, as the server's own role.
+async fn served(config: &Config, opened: &Opened, reached: bool, is_current: bool) -> [Check; 2] {
+    let [_, writable, rights] = AFTER_THE_DATABASE;
+    if !reached {
+        return [Check::skipped(writable), Check::skipped(rights)];
+    }
+    let options = db::session(config, opened.options());
+    let asked = async {
+        let mut conn = PgConnection::connect_with(&options).await?;
+        let unwritable = health::writable(&mut conn).await?;
+        // What migrations would make is missing, of course.
+        let lacking = if is_current { Some(rights::lacking(&mut conn).await?) } else { None };
+        conn.close().await?;
+        Ok::<_, sqlx::Error>((unwritable, lacking))
+    };
+    match asked.await {
+        Err(error) => [writable, rights].map(|name| Check::of(name, Err(anyhow!("it could not be asked: {error}")))),
+        Ok((unwritable, lacking)) => {
+            let found = match unwritable {
+                None => Ok("the database can be written".to_owned()),
+                Some(fault) => Err(anyhow!("{fault}")),
+            };
+            let lacking = match lacking {
+                None => Check::skipped(rights),
+                Some(lacking) if lacking.is_nothing() => {
+                    Check::of(rights, Ok("the role may do all that the server does".to_owned()))
+                }
+                Some(lacking) => Check::of(rights, Err(anyhow!("{}", Fault::Lacking(lacking)))),
+            };
+            [Check::of(writable, found), lacking]
+        }
+    }
 }
 
 /// Writes a file of our own into both folders, and removes it.
-async fn write_files(root: &Path) -> anyhow::Result<String> {
+async fn write_files(config: &Config) -> anyhow::Result<String> {
+    let root = &config.media_root;
     FileStore::new(root).prepare().with_context(|| format!("{} cannot be made (MEDIA_ROOT)", root.display()))?;
     for folder in ["public", "private"] {
         let path = root.join(folder).join(format!("{}.partial", Uuid::new_v4().simple()));
         let tried = tokio::fs::write(&path, b"written by `swincms check`\n").await;
         tried.with_context(|| format!("{} cannot be written (MEDIA_ROOT)", root.join(folder).display()))?;
         tokio::fs::remove_file(&path).await?;
+    }
+    if let Some(fault) = health::fault_of_files(root, config.max_upload_bytes as u64) {
+        bail!("{fault}");
     }
     Ok(format!("{} can be written", root.display()))
 }

@@ -23,7 +23,9 @@ const EVERY: Duration = Duration::from_hours(1);
 pub(crate) async fn look_after(app: AppState, stop: CancellationToken) {
     let Some(days) = app.config.gold_expires_after else { return };
     while !stop.is_cancelled() {
-        if let Err(problem) = run(&app, days).await {
+        if !app.database.is_read_only()
+            && let Err(problem) = run(&app, days).await
+        {
             tracing::warn!(%problem, "could not let gold expire");
         }
         tokio::select! {

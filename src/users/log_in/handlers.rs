@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::store::{self, Account};
 use crate::access::throttle::{self, Attempt, Bucket};
-use crate::access::tokens::{self, Kind};
+use crate::access::tokens::{self, Claims, Kind};
 use crate::access::{Public, passwords};
 use crate::app::AppState;
 use crate::http::{Answer, Done, Faults, Json, NoContent, Origin, Problem};
@@ -118,8 +118,11 @@ async fn enter(app: &AppState, origin: &Origin, credentials: Credentials) -> Ans
     if let Some(account) = account.filter(|_| fits) {
         let dated = passwords::is_dated(&account.password_hash);
         let new_hash = if dated { hashed_anew(app, origin, &subject, credentials.password).await.ok() } else { None };
-        if let Some(pair) = open_session(app, origin, &account, new_hash.as_deref()).await? {
-            return Ok(pair);
+        match open_session(app, origin, &account, new_hash.as_deref()).await {
+            Ok(Some(pair)) => return Ok(pair),
+            Ok(None) => {}
+            Err(problem) if problem.cannot_write() => return enter_unstored(app, origin, &account),
+            Err(problem) => return Err(problem),
         }
     }
     tracing::info!(ip = %origin.ip, "a log-in failed");
@@ -128,6 +131,35 @@ async fn enter(app: &AppState, origin: &Origin, credentials: Credentials) -> Ans
         "no_active_account",
         "No active account found with the given credentials",
     ))
+}
+
+/// Tokens that no session stands for, while the database cannot be written: the password was right, and reading goes on. The
+/// access token is short-lived; the refresh token gives new ones for as long as nothing can be written, and then the person
+/// logs in again, which leaves a session and a line of the audit log.
+fn enter_unstored(app: &AppState, origin: &Origin, account: &Account) -> Answer<Done<Pair>> {
+    let (now, version) = (app.clock.now(), account.security_version);
+    let make = |kind| app.tokens.make_unstored(kind, account.id, version, now);
+    tracing::warn!(ip = %origin.ip, user = %account.id, "a log-in that cannot be stored: the database cannot be written");
+    Done::with(&Pair { access: make(Kind::Access)?, refresh: make(Kind::Refresh)? })
+}
+
+/// A new access token for such a log-in, as long as nothing can be written.
+async fn refresh_unstored(app: &AppState, user: Id, version: i64) -> Answer<Done<Refreshed>> {
+    let found = store::unstored(&mut *app.db.acquire().await?, user, version).await?;
+    if !found.stands || !(found.read_only || app.database.is_full()) {
+        return Err(Problem::bad_token());
+    }
+    let access = app.tokens.make_unstored(Kind::Access, user, version, app.clock.now())?;
+    Done::with(&Refreshed { access, refresh: None })
+}
+
+/// A new access token of a live session whose refresh token cannot be exchanged, since nothing can be written.
+async fn refresh_unwritten(app: &AppState, claims: &Claims, hash: &[u8]) -> Answer<Done<Refreshed>> {
+    if !store::may_refresh(&mut *app.db.acquire().await?, claims.session, claims.user_id, hash).await? {
+        return Err(Problem::bad_token());
+    }
+    let access = app.tokens.make(Kind::Access, claims.user_id, claims.session, app.clock.now())?;
+    Done::with(&Refreshed { access, refresh: None })
 }
 
 /// A hash as new ones are, in the place of a dated one; whoever does not get it now gets it at the next log-in.
@@ -170,18 +202,28 @@ pub(super) async fn refresh(
 ) -> Answer<Done<Refreshed>> {
     let now = app.clock.now();
     let claims = app.tokens.refresh(&sent.refresh, now)?;
-    let hash = tokens::hash(&sent.refresh);
-    if !app.config.refresh_rotation {
-        if !store::refresh(&mut *app.db.acquire().await?, claims.session, claims.user_id, &hash).await? {
-            return Err(Problem::bad_token());
-        }
-        let access = app.tokens.make(Kind::Access, claims.user_id, claims.session, now)?;
-        return Done::with(&Refreshed { access, refresh: None });
+    if let Some(version) = claims.unstored {
+        return refresh_unstored(&app, claims.user_id, version).await;
     }
-    let new = app.tokens.make(Kind::Refresh, claims.user_id, claims.session, now)?;
-    if store::rotate(&mut *app.db.acquire().await?, claims.session, claims.user_id, &hash, &tokens::hash(&new)).await? {
+    let hash = tokens::hash(&sent.refresh);
+    let rotation = app.config.refresh_rotation;
+    let new = rotation.then(|| app.tokens.make(Kind::Refresh, claims.user_id, claims.session, now)).transpose()?;
+    let mut session = app.db.acquire().await?;
+    let done = match &new {
+        None => store::refresh(&mut *session, claims.session, claims.user_id, &hash).await,
+        Some(new) => store::rotate(&mut *session, claims.session, claims.user_id, &hash, &tokens::hash(new)).await,
+    };
+    drop(session);
+    let done = match done.map_err(Problem::from) {
+        Err(problem) if problem.cannot_write() => return refresh_unwritten(&app, &claims, &hash).await,
+        done => done?,
+    };
+    if done {
         let access = app.tokens.make(Kind::Access, claims.user_id, claims.session, now)?;
-        return Done::with(&Refreshed { access, refresh: Some(new) });
+        return Done::with(&Refreshed { access, refresh: new });
+    }
+    if !rotation {
+        return Err(Problem::bad_token());
     }
     // A token of ours that was exchanged before: it is in two hands, and one of them is a thief's.
     store::revoke(&mut *app.db.acquire().await?, claims.session, "a refresh token was used twice").await?;
@@ -191,10 +233,12 @@ pub(super) async fn refresh(
 /// `POST /api/token/verify/`
 pub(super) async fn verify(_: Public, State(app): State<AppState>, Json(sent): Json<Token>) -> Answer<Done<Good>> {
     let claims = app.tokens.read(&sent.token, app.clock.now()).ok_or_else(Problem::bad_token)?;
-    if store::is_live(&mut *app.db.acquire().await?, claims.session, claims.user_id).await? {
-        return Done::with(&Good {});
-    }
-    Err(Problem::bad_token())
+    let mut session = app.db.acquire().await?;
+    let is_good = match claims.unstored {
+        Some(version) => store::unstored(&mut *session, claims.user_id, version).await?.stands,
+        None => store::is_live(&mut *session, claims.session, claims.user_id).await?,
+    };
+    if is_good { Done::with(&Good {}) } else { Err(Problem::bad_token()) }
 }
 
 /// `POST /api/token/logout/`

@@ -12,6 +12,7 @@ pub(super) struct Account {
     pub(super) password_hash: String,
     pub(super) is_active: bool,
     pub(super) password_changed_at: Moment,
+    pub(super) security_version: i64,
     /// Whether the account has logged in from this address before.
     pub(super) known_address: bool,
 }
@@ -24,6 +25,7 @@ pub(super) async fn account(db: impl PgExecutor<'_>, name: &str, address: &[u8])
                   u.password_hash,
                   u.is_active,
                   u.password_changed_at as "password_changed_at: Moment",
+                  u.security_version,
                   exists (select from login_addresses a
                            where a.user_id = u.id
                              and a.address_hash = $2) as "known_address!"
@@ -125,6 +127,49 @@ pub(super) async fn refresh(db: impl PgExecutor<'_>, session: Id, user: Id, hash
 
 /// How long a session lasts at most, however often its refresh token is exchanged; then the password is asked for again.
 const LONGEST_SESSION_DAYS: i32 = 30;
+
+/// Whether [`refresh`] would find the session, asked where nothing can be written.
+pub(super) async fn may_refresh(db: impl PgExecutor<'_>, session: Id, user: Id, hash: &[u8]) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select from sessions s
+                            join users u on u.id = s.user_id
+                           where s.id = $1
+                             and s.user_id = $2
+                             and s.refresh_hash = $3
+                             and s.revoked_at is null
+                             and s.expires_at > rule_now()
+                             and u.security_version = s.security_version
+                             and u.is_active) as "may!""#,
+        session.0,
+        user.0,
+        hash
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// An account as a token without a session has it.
+pub(super) struct Unstored {
+    /// Whether the account is active, and still as it was when the token was made.
+    pub(super) stands: bool,
+    /// Whether the session of the database can only read.
+    pub(super) read_only: bool,
+}
+
+pub(super) async fn unstored(db: impl PgExecutor<'_>, user: Id, version: i64) -> sqlx::Result<Unstored> {
+    sqlx::query_as!(
+        Unstored,
+        r#"select exists (select from users
+                           where id = $1
+                             and is_active
+                             and security_version = $2) as "stands!",
+                  current_setting('transaction_read_only') = 'on' as "read_only!""#,
+        user.0,
+        version
+    )
+    .fetch_one(db)
+    .await
+}
 
 /// Exchanges the refresh token of a live session.
 pub(super) async fn rotate(

@@ -85,6 +85,11 @@ impl AnotherServer<'_> {
         Self { options: proxy.options(), ..self }
     }
 
+    /// Logged in to the database as this role.
+    pub(crate) fn as_role(self, role: &str) -> Self {
+        Self { options: self.options.username(role), ..self }
+    }
+
     /// With what runs beside the requests.
     pub(crate) fn with_background(self) -> Self {
         Self { with_background: true, ..self }

@@ -11,7 +11,7 @@ use crate::cli::database::Opened;
 use crate::cli::seed;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::{db, migrate};
+use crate::db;
 
 const MIB: i64 = 1024 * 1024;
 
@@ -51,7 +51,6 @@ pub(in super::super) async fn database(
         encoding(&server).named("encoding"),
         asked(extensions(&mut conn).await).named("extensions"),
         asked(collations(&mut conn).await).named("collations"),
-        asked(unknown_migrations(opened).await).named("unknown_migrations"),
         attributes(&role).named("role"),
         asked(ownership(&mut conn).await).named("role_owns_nothing"),
         creation(&role).named("role_creates_nothing"),
@@ -143,18 +142,6 @@ async fn collations(conn: &mut PgConnection) -> anyhow::Result<Found> {
     Ok(Found::failed(
         format!("{}: of another version than when the indexes were built", changed.join(", ")),
         "Lists and unique names may miss rows: stop the servers, `reindex database`, then refresh the versions; see docs/operations.md.",
-    ))
-}
-
-async fn unknown_migrations(opened: &Opened) -> anyhow::Result<Found> {
-    let unknown = migrate::unknown(&opened.options()).await?;
-    if unknown.is_empty() {
-        return Ok(Found::ok("none"));
-    }
-    let unknown: Vec<String> = unknown.iter().map(ToString::to_string).collect();
-    Ok(Found::failed(
-        format!("{} have run here and are not, or not like that, in this program", unknown.join(", ")),
-        "Run the release that the schema belongs to, or revert them with it.",
     ))
 }
 

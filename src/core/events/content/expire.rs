@@ -21,7 +21,9 @@ const EVERY: Duration = Duration::from_secs(30);
 /// Runs at once, then every half a minute until `stop`.
 pub(crate) async fn look_after(app: AppState, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        if let Err(problem) = expire(&app).await {
+        if !app.database.is_read_only()
+            && let Err(problem) = expire(&app).await
+        {
             tracing::warn!(%problem, "could not give up on content that is overdue");
         }
         tokio::select! {
