@@ -24,6 +24,9 @@ use crate::{background, db, health, metrics, migrate, serve};
 pub(super) async fn run(config: Config, log_level: LogLevel) -> anyhow::Result<()> {
     let started = Instant::now();
     log_level.follow_signals()?;
+    for warning in &config.file_warnings {
+        tracing::warn!(".env, {warning}");
+    }
     let database = database::open(&config).await?;
     if config.run_migrations {
         let owner = config.migration.clone().unwrap_or_else(|| database.options());

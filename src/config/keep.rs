@@ -1,6 +1,5 @@
-//! What is read from files: `.env`, and the key that a developer's machine keeps.
+//! The key that a developer's machine keeps.
 
-use std::collections::HashMap;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown};
@@ -10,29 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::SecretString;
 
-use super::{Fault, SHORTEST_KEY};
-
-/// What `.env` says; nothing when there is none.
-pub(super) fn dot_env(path: &Path) -> Result<HashMap<String, String>, Fault> {
-    let fault = |text: String| Fault { setting: ".env".into(), text };
-    let lines = match dotenvy::from_path_iter(path) {
-        Ok(lines) => lines,
-        Err(error) if error.not_found() => return Ok(HashMap::new()),
-        Err(error) => return Err(fault(format!("cannot be read: {error}"))),
-    };
-    let mut found = HashMap::new();
-    let mut last = None;
-    for line in lines {
-        // The error would show the line, and with it perhaps a secret.
-        let (name, value) = line.map_err(|_| {
-            let place = last.map_or("its first line".to_owned(), |name| format!("the line after {name}"));
-            fault(format!("{place} cannot be read; write NAME=value, with quotes around a value that has spaces"))
-        })?;
-        last = Some(name.clone());
-        found.entry(name).or_insert(value);
-    }
-    Ok(found)
-}
+use super::SHORTEST_KEY;
 
 /// The key kept in `DATA_DIR/secret_key`, made when it is not there; two processes that start at once get the same.
 pub(super) fn kept_secret_key(data_dir: &Path) -> Result<SecretString, String> {

@@ -6,6 +6,7 @@
 //! file that holds it. An empty value is the same as none.
 
 mod database;
+mod env_file;
 mod keep;
 mod otlp;
 mod reader;
@@ -26,8 +27,8 @@ use sqlx::postgres::PgConnectOptions;
 
 use crate::enrollment::{Boundaries, Repeats};
 
+use keep::kept_secret_key;
 pub(crate) use keep::make_data_dir;
-use keep::{dot_env, kept_secret_key};
 use reader::Reader;
 pub(crate) use reader::is_loopback;
 
@@ -43,6 +44,9 @@ const SHORTEST_WEBHOOK_SECRET: usize = 16;
 /// Everything that can be set, checked and typed.
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, named in the environment")]
 pub struct Config {
+    /// What is odd about `.env`, in sentences.
+    pub file_warnings: Vec<String>,
+
     /// `APP_ENV`: whether this is a developer's machine or the real thing.
     pub app_env: AppEnv,
 
@@ -400,9 +404,10 @@ impl Config {
     /// Everything that is wrong, at once.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     pub fn read() -> Result<Self, ConfigFaults> {
-        let file = dot_env(Path::new(".env")).map_err(|fault| ConfigFaults(vec![fault]))?;
-        let lookup = |name: &str| std::env::var(name).ok().or_else(|| file.get(name).cloned());
-        Self::parse(&lookup, &kept_secret_key)
+        let file = env_file::read(Path::new(".env")).map_err(ConfigFaults)?;
+        let lookup = |name: &str| std::env::var(name).ok().or_else(|| file.values.get(name).cloned());
+        let config = Self::parse(&lookup, &kept_secret_key)?;
+        Ok(Self { file_warnings: file.warnings, ..config })
     }
 
     /// Reads the settings that `lookup` finds by name. Apart from files that a setting names, nothing else is looked at:
@@ -464,6 +469,7 @@ impl Config {
             page_size_max,
             max_pending: read.number("MAX_PENDING", 8, 1..=1000),
             pending_days: read.number("PENDING_DAYS", 14, 1..=3650),
+            file_warnings: Vec::new(),
             grade_boundaries: read.grade_boundaries(),
             gpa_repeats: read.choice("GPA_REPEATS", Repeats::All, Repeats::SPELT),
             gold_expires_after: Some(read.number("GOLD_EXPIRES_AFTER", 0, 0..=36_500)).filter(|days| *days > 0),

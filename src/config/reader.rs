@@ -203,7 +203,9 @@ impl<'a> Reader<'a> {
             return None;
         };
         if url.contains(['?', '#']) {
-            self.fault("PUBLIC_URL", "must not have a query or a fragment; end it after the path");
+            self.fault("PUBLIC_URL", "must not have a query or a fragment; end it after the host");
+        } else if url.split_once("://").is_some_and(|(_, rest)| rest.trim_end_matches('/').contains('/')) {
+            self.fault("PUBLIC_URL", "has a path, below which nothing is served; end it after the host");
         }
         if self.prod && !has_scheme(&url, "https") {
             self.fault("PUBLIC_URL", "is not https; passwords would travel in the clear: use an https address");
@@ -239,7 +241,7 @@ impl<'a> Reader<'a> {
         if self.prod {
             self.fault("ALLOWED_HOSTS", "is not set; list the host names that users open");
         }
-        vec!["localhost".into(), "127.0.0.1".into()]
+        vec!["localhost".into(), "127.0.0.1".into(), "::1".into()]
     }
 
     pub(super) fn origins(&mut self) -> Vec<String> {

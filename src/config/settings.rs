@@ -43,7 +43,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("PUBLIC_URL", "dev: from the Host header; prod: needed", "The address that users open; https in prod."),
     setting(
         "ALLOWED_HOSTS",
-        "dev: localhost,127.0.0.1; prod: needed",
+        "dev: localhost,127.0.0.1,::1; prod: needed",
         "Host names that are answered, without port; `.example.edu` also means all below it; `*` in dev only.",
     ),
     setting(

@@ -61,7 +61,7 @@ fn dev_has_a_default_for_everything_but_the_key_that_is_kept() {
     assert_eq!(config.bind.to_string(), "127.0.0.1:8000");
     assert!(matches!(config.database, Database::Embedded));
     assert!(matches!(&config.mail, Mail::Files(dir) if dir == Path::new(".data/mail")));
-    assert_eq!(config.allowed_hosts, ["localhost", "127.0.0.1"]);
+    assert_eq!(config.allowed_hosts, ["localhost", "127.0.0.1", "::1"]);
     assert_eq!(config.cors_allowed_origins, ["http://localhost:3000", "http://127.0.0.1:3000"]);
     assert_eq!(config.registration, Registration::Open);
     assert_eq!(config.time_zone, Tz::Asia__Ho_Chi_Minh);
@@ -235,16 +235,6 @@ fn a_key_is_kept_once_and_for_its_owner_alone() {
     assert_eq!(fs::metadata(dir.join("secret_key")).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
     fs::remove_dir_all(dir).unwrap();
-}
-
-#[test]
-fn a_line_of_the_file_that_cannot_be_read_is_not_shown() {
-    let path = std::env::temp_dir().join(uuid::Uuid::new_v4().to_string());
-    fs::write(&path, "BIND=127.0.0.1:1\nSECRET_KEY=hunter2 and more\n").unwrap();
-    let fault = dot_env(&path).unwrap_err();
-    assert!(fault.text.contains("after BIND") && !fault.text.contains("hunter2"), "{}", fault.text);
-    fs::remove_file(&path).unwrap();
-    assert!(dot_env(&path).unwrap().is_empty());
 }
 
 #[test]
