@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
@@ -83,7 +84,10 @@ impl AppState {
     /// When the file store cannot be prepared, passwords cannot be hashed, or traces cannot be sent.
     pub fn new(config: Config, db: Pool, clock: Clock) -> anyhow::Result<Self> {
         let files = FileStore::new(&config.media_root);
-        files.prepare()?;
+        files.prepare().with_context(|| {
+            let root = config.media_root.display();
+            format!("MEDIA_ROOT: {root} cannot be made; name a folder that the server may write")
+        })?;
         Ok(Self(Arc::new(Parts {
             tokens: Tokens::new(&config.secret_key, config.access_token_lifetime),
             hasher: Hasher::new()?,

@@ -1,5 +1,5 @@
-//! What runs beside the requests: the probe of the database, that of the folder for files, the mail queue, webhooks, pending enrolments, overdue content, gold
-//! that expires, the audit log's seals, and sweeping.
+//! What runs beside the requests: the probes of the database and of the files, the mail queue, webhooks, pending enrolments,
+//! overdue content, gold that expires, the audit log's seals, and sweeping.
 
 use std::time::Duration;
 

@@ -12,6 +12,7 @@ pub mod advisor;
 pub mod app;
 pub mod audit;
 pub mod background;
+pub mod backups;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -13,6 +13,7 @@ use crate::migrate::{self, Patience, Step, name};
 
 /// What to do instead of running what has not run.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 pub(super) struct Options {
     /// Lists what would run.
     #[arg(long, group = "instead")]

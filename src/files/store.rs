@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::digest;
 use axum::body::Bytes;
+use axum::http::StatusCode;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use sqlx::PgConnection;
 use tokio::sync::Semaphore;
@@ -119,6 +120,25 @@ pub(super) struct Served {
     pub(super) content_type: String,
 }
 
+/// What keeps a file from being stored, for whoever sends it; the log has the folder and the setting.
+fn not_stored(error: std::io::Error, path: &Path) -> Problem {
+    use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let kind = error.kind();
+    let problem = if matches!(kind, StorageFull | QuotaExceeded) {
+        Problem::new(
+            StatusCode::INSUFFICIENT_STORAGE,
+            "no_room",
+            "There is no room left for files on the server. Nothing was stored; please tell the administration.",
+        )
+    } else if matches!(kind, ReadOnlyFilesystem | PermissionDenied) {
+        Problem::unavailable("Files cannot be stored right now. Nothing was stored; try again later.").retry_after(60)
+    } else {
+        Problem::internal(anyhow::anyhow!("a file could not be stored"))
+    };
+    let folder = path.parent().unwrap_or(path).display().to_string();
+    problem.because(anyhow::Error::new(error).context(format!("MEDIA_ROOT: {folder} cannot be written")))
+}
+
 impl FileStore {
     /// Under this folder.
     #[must_use]
@@ -205,7 +225,7 @@ impl FileStore {
         )
         .fetch_one(tx)
         .await?;
-        write(&path, &file.bytes).await.map_err(Problem::internal)?;
+        write(&path, &file.bytes).await.map_err(|error| not_stored(error, &path))?;
         Ok(Stored { id: Id(id), path: Some(path) })
     }
 
@@ -400,4 +420,27 @@ fn decode(bytes: &[u8], format: ImageFormat, small: bool) -> image::ImageResult<
     }
     picture.apply_orientation(orientation);
     Ok(picture)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_to_who_uploads_and_the_folder_to_who_looks_after_it() {
+        let path = Path::new("/srv/swincms/media/private/a.pdf");
+        for (kind, status, code) in [
+            (ErrorKind::StorageFull, 507, "no_room"),
+            (ErrorKind::QuotaExceeded, 507, "no_room"),
+            (ErrorKind::ReadOnlyFilesystem, 503, "unavailable"),
+            (ErrorKind::PermissionDenied, 503, "unavailable"),
+            (ErrorKind::NotFound, 500, "internal"),
+        ] {
+            let problem = not_stored(Error::from(kind), path);
+            assert_eq!((problem.status().as_u16(), problem.code()), (status, code), "{kind:?}");
+            assert!(!problem.detail().contains("/srv"), "{}", problem.detail());
+        }
+    }
 }

@@ -170,6 +170,7 @@ impl Describe for Upload {
         notes.refuses(413, "The file is too large.");
         notes.refuses(415, "The body is not multipart/form-data.");
         notes.refuses(503, "Too many files are being worked on; see Retry-After.");
+        notes.refuses(507, "There is no room left for files.");
         Repeat::describe(notes, schemas);
     }
 }

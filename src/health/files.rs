@@ -28,7 +28,7 @@ pub async fn look_after(app: AppState, stop: CancellationToken) {
                 Some(Fault::Files(format!("{root} does not answer (MEDIA_ROOT)")))
             }
         };
-        app.database.found(Part::Files, fault.into_iter().collect());
+        app.database.found(Part::Files, fault.as_slice());
         tokio::select! {
             () = stop.cancelled() => return,
             () = sleep(EVERY) => {}

@@ -90,7 +90,7 @@ impl Database {
     }
 
     /// Takes in what was found of a part, and says in the log what has changed.
-    fn found(&self, part: Part, now: Vec<Fault>) {
+    fn found(&self, part: Part, now: &[Fault]) {
         match part {
             Part::Answer => self.0.away.store(!now.is_empty(), Ordering::Relaxed),
             Part::Mode => self.0.read_only.store(!now.is_empty(), Ordering::Relaxed),
@@ -102,7 +102,7 @@ impl Database {
         }
         let before = {
             let mut faults = self.0.faults.lock().unwrap_or_else(PoisonError::into_inner);
-            faults.insert(part, now.clone()).unwrap_or_default()
+            faults.insert(part, now.to_vec()).unwrap_or_default()
         };
         for fault in now.iter().filter(|fault| !before.contains(fault)) {
             tracing::error!("not ready: {fault}");

@@ -50,7 +50,7 @@ impl Watch {
     pub async fn look(&mut self, app: &AppState) {
         let asked = timeout(PATIENCE, ask(app, self.kept.take())).await;
         let Ok(Ok((mut session, mode))) = asked else {
-            app.database.found(Part::Answer, vec![Fault::Away]);
+            app.database.found(Part::Answer, &[Fault::Away]);
             // Whatever comes back may be another one.
             (self.settled, self.looked) = (false, None);
             return;
@@ -58,8 +58,8 @@ impl Watch {
         if app.database.is_away() {
             crate::db::doubt();
         }
-        app.database.found(Part::Answer, Vec::new());
-        app.database.found(Part::Mode, fault_of(&mode).into_iter().collect());
+        app.database.found(Part::Answer, &[]);
+        app.database.found(Part::Mode, fault_of(&mode).as_slice());
         let suspicious = app.database.take_suspicion();
         let due = !self.settled && self.looked.is_none_or(|at| at.elapsed() >= AGAIN);
         if due || suspicious {
@@ -69,7 +69,7 @@ impl Watch {
                 Ok((faults, unknown)) => {
                     self.settled = faults.is_empty();
                     self.tell_unknown(unknown);
-                    app.database.found(Part::Schema, faults);
+                    app.database.found(Part::Schema, &faults);
                 }
                 Err(error) => {
                     tracing::warn!(error = format!("{error:#}"), "the database's schema could not be looked at");

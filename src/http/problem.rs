@@ -156,6 +156,13 @@ impl Problem {
         problem
     }
 
+    /// The same, with what it comes from, for the log alone.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<anyhow::Error>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
     /// 503, and a reason to doubt the sessions of the pool.
     fn broken_session(source: sqlx::Error) -> Self {
         crate::db::doubt();

@@ -1,5 +1,6 @@
 //! `GET /metrics`, on a listener of its own.
 
+use std::path::Path;
 use std::time::Duration;
 
 use axum::Router;
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::page::{Kind, Page};
 use super::store::{self, Queues};
 use crate::app::AppState;
+use crate::backups;
 use crate::serve::{self, Limits};
 
 /// How long the database may take; Prometheus itself waits ten seconds.
@@ -49,6 +51,22 @@ async fn page(app: &AppState) -> String {
     page.sample("", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     if let Some(bytes) = resident_bytes() {
         page.gauge("process_resident_memory_bytes", "Memory that the process holds.", bytes);
+    }
+    if let Some(bytes) = free_bytes(&app.config.media_root) {
+        page.gauge("swincms_media_free_bytes", "Room that is left in MEDIA_ROOT.", bytes);
+    }
+    if let Some(folder) = &app.config.backup_dir {
+        let newest = backups::all(folder).ok().and_then(|all| all.into_iter().max());
+        if let Some(newest) = &newest {
+            let age = (app.clock.now() - newest.made).num_seconds();
+            page.gauge("swincms_backup_age_seconds", "Age of the newest backup in BACKUP_DIR.", age);
+        }
+        let is_good = newest.is_some_and(|newest| newest.is_good());
+        page.gauge(
+            "swincms_backup_good",
+            "Whether there is one that lacks no file and was not found bad.",
+            u8::from(is_good),
+        );
     }
     app.metrics.requests.write(&mut page);
     page.family("swincms_log_ins_total", Kind::Counter, "Log-ins by what came of them.");
@@ -97,6 +115,12 @@ async fn queues(app: &AppState) -> sqlx::Result<Queues> {
 /// Nobody waits for the answer any longer than this; the database need not work on it.
 fn impatient(options: PgConnectOptions) -> PgConnectOptions {
     options.options([("statement_timeout", PATIENCE.as_millis().to_string())])
+}
+
+/// Nothing where the file system does not say.
+fn free_bytes(folder: &Path) -> Option<u64> {
+    let space = rustix::fs::statvfs(folder).ok()?;
+    Some(space.f_bavail.saturating_mul(space.f_frsize))
 }
 
 /// As Linux says it; nothing elsewhere.

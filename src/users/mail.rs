@@ -195,13 +195,11 @@ async fn next(app: &AppState, transport: &Transport, stop: &CancellationToken) -
                 sent = transport.send(message) => Some(sent),
                 () = given_up(stop, app.config.drain) => None,
             };
-            match sent {
-                Some(sent) => sent,
-                None => {
-                    tracing::warn!(mail = mail.id, "a mail was not sent before the stop; the next process sends it");
-                    return hand_back(app, mail.id).await.map(|()| false);
-                }
-            }
+            let Some(sent) = sent else {
+                tracing::warn!(mail = mail.id, "a mail was not sent before the stop; the next process sends it");
+                return hand_back(app, mail.id).await.map(|()| false);
+            };
+            sent
         }
         Ok(None) => {
             skip(app, mail.id).await?;

@@ -137,6 +137,14 @@ const AFTER_THE_DATABASE: [&str; 3] = ["migrations", "writable", "rights"];
 async fn all(config: &Config, processes: Option<u32>) -> anyhow::Result<Vec<Check>> {
     let mode = if config.is_prod() { "prod" } else { "dev" };
     let mut checks = vec![Check::of("configuration", Ok(mode.to_owned()))];
+    if !config.file_warnings.is_empty() {
+        checks.push(Check {
+            name: "env_file".into(),
+            status: Status::Warning,
+            detail: config.file_warnings.join("\n"),
+            remedy: Some("Put the lines of .env right.".into()),
+        });
+    }
     match database::open(config).await {
         Ok(opened) => {
             let database = Check::of("database", reach(config, &opened).await);

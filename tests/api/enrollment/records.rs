@@ -120,8 +120,8 @@ async fn a_result_that_was_deleted_is_not_replaced_without_a_reason() {
 async fn an_intake_that_a_typing_error_made_goes_with_it() {
     let app = TestApp::start().await;
     let staff = app.staff().await;
-    const INTAKES: &str = "/api/academic/intakes/";
-    let listed = async || staff.get(&format!("{INTAKES}?year=2062")).await.ids();
+    let intakes = "/api/academic/intakes/";
+    let listed = async || staff.get(&format!("{intakes}?year=2062")).await.ids();
     let offering = app.offering(0).await;
     let path = format!("/api/academic/offerings/{offering}/");
     staff.patch(&path, &json!({ "year": 2062 })).await.expect(200);
@@ -129,12 +129,15 @@ async fn an_intake_that_a_typing_error_made_goes_with_it() {
     assert_eq!(made.len(), 1);
     staff.patch(&path, &json!({ "year": 2026 })).await.expect(200);
     assert_eq!(listed().await, Vec::<Id>::new());
-    let said = "select count(*) from audit_log where resource_type = 'intake' and action = 'delete' and user_id = $1";
-    let audited: i64 = sqlx::query_scalar(said).bind(staff.id.0).fetch_one(&app.db).await.unwrap();
-    assert_eq!(audited, 1);
+    let audited = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from audit_log
+            where resource_type = 'intake' and action = 'delete' and user_id = $1"#,
+        staff.id.0
+    );
+    assert_eq!(audited.fetch_one(&app.db).await.unwrap(), 1);
 
     // One that somebody made for itself stays, and one in which another offering is.
-    let own = staff.post(INTAKES, &json!({ "year": 2062, "semester": "S2" })).await.expect(201)["id"].clone();
+    let own = staff.post(intakes, &json!({ "year": 2062, "semester": "S2" })).await.expect(201)["id"].clone();
     staff.patch(&path, &json!({ "year": 2062, "semester": "S2" })).await.expect(200);
     staff.patch(&path, &json!({ "year": 2026, "semester": "S1" })).await.expect(200);
     assert_eq!(json!(listed().await), json!([own]));

@@ -86,7 +86,7 @@ impl AnotherServer<'_> {
     }
 
     /// Logged in to the database as this role.
-    pub(crate) fn as_role(self, role: &str) -> Self {
+    pub(crate) fn by_role(self, role: &str) -> Self {
         Self { options: self.options.username(role), ..self }
     }
 
@@ -484,7 +484,7 @@ async fn launch(
             serve::serve(listener, app, limits, told).await;
             tells.cancel();
             if let Some(beside) = beside {
-                beside.wait(tokio::time::Instant::now() + std::time::Duration::from_secs(60)).await;
+                beside.wait(tokio::time::Instant::now() + std::time::Duration::from_mins(1)).await;
             }
         });
         let end = End { stop: stop.clone(), served, pool };

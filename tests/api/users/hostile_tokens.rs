@@ -272,7 +272,6 @@ fn tokens(claims: &Value, ann: &Person, other: &Person) -> Vec<String> {
             "iat",
             vec![
                 json!(null),
-                json!(now + 3600),
                 json!(i64::MAX),
                 json!(i64::MIN),
                 json!(0),

@@ -309,7 +309,8 @@ async fn a_mail_server_that_is_away_gets_the_mail_when_it_is_back() {
     let own = mailbox.clone();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let _ended = own.talk(stream).await;
+            let own = own.clone();
+            tokio::spawn(async move { own.talk(stream).await });
         }
     });
     app.set_time("2026-03-02T02:01:00Z").await;

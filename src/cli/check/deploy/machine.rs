@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Check, Found};
+use crate::backups::{self, Backup, Verdict};
 use crate::clock::Clock;
 use crate::config::Config;
 
@@ -15,9 +16,6 @@ const OLDEST_BACKUP: TimeDelta = TimeDelta::hours(26);
 
 /// One a week is verified; a day is for doing it late.
 const OLDEST_VERDICT: TimeDelta = TimeDelta::days(8);
-
-/// How the folder of a backup is called: see `scripts/backup-database.sh`.
-const BACKUP_NAME: &str = "swincms-%Y%m%dT%H%M%SZ";
 
 /// All checks of the machine.
 pub(in super::super) fn machine(config: &Config) -> Vec<Check> {
@@ -54,8 +52,8 @@ fn backup(config: &Config, now: DateTime<Utc>) -> Found {
             "Set BACKUP_DIR to where scripts/backup-database.sh writes.",
         );
     };
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
+    let made = match backups::all(folder) {
+        Ok(made) => made,
         Err(error) => {
             return Found::failed(
                 format!("{} cannot be read: {error}", folder.display()),
@@ -63,21 +61,17 @@ fn backup(config: &Config, now: DateTime<Utc>) -> Found {
             );
         }
     };
-    let made = entries.filter_map(|entry| {
-        let entry = entry.ok()?;
-        Some((made_at(entry.file_name().to_str()?)?, entry.path()))
-    });
-    match made.max() {
+    match made.iter().max() {
         // The folder of a new installation has not been touched since it was made.
         None if is_young(folder, now) => Found::warning(
             format!("there is no backup in {} yet", folder.display()),
             "Make the first: scripts/backup-database.sh.",
         ),
         None => Found::failed(format!("there is no backup in {}", folder.display()), REMEDY),
-        Some((made, _)) if now - made > OLDEST_BACKUP => {
+        Some(Backup { made, .. }) if now - made > OLDEST_BACKUP => {
             Found::failed(format!("the newest is of {made}, {} hours old", (now - made).num_hours()), REMEDY)
         }
-        Some((made, path)) => quality(made, &path, now),
+        Some(newest) => quality(newest, &made, now),
     }
 }
 
@@ -87,24 +81,21 @@ fn is_young(folder: &Path, now: DateTime<Utc>) -> bool {
 }
 
 /// What the scripts have written about a backup: files that it lacks, and what a trial restore of it has found.
-fn quality(made: DateTime<Utc>, path: &Path, now: DateTime<Utc>) -> Found {
+fn quality(newest: &Backup, all: &[Backup], now: DateTime<Utc>) -> Found {
     const VERIFY: &str = "Try it: scripts/restore-database.sh --newest --verify, once a week.";
-    if let Ok(missing) = std::fs::read_to_string(path.join("missing.txt")) {
+    let made = newest.made;
+    let missing = newest.missing();
+    if missing > 0 {
         return Found::failed(
-            format!("the newest, of {made}, lacks {} uploaded files that the database names", missing.lines().count()),
+            format!("the newest, of {made}, lacks {missing} uploaded files that the database names"),
             "Look for them in backups of other days (missing.txt names them), or remove their rows.",
         );
     }
-    if let Some(Verdict { is_good: false, why, .. }) = verdict(path) {
+    if let Some(Verdict { is_good: false, why, .. }) = newest.verdict() {
         return Found::failed(format!("the newest, of {made}, was found bad: {why}"), "Make another, and verify that.");
     }
     // Each is not tried, but one of the last weeks is.
-    let siblings = path.parent().and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten();
-    let tried = siblings
-        .filter_map(|entry| verdict(&entry.ok()?.path()))
-        .filter(|found| found.is_good)
-        .map(|found| found.at)
-        .max();
+    let tried = all.iter().filter_map(Backup::verdict).filter(|found| found.is_good).map(|found| found.at).max();
     match tried {
         Some(at) if now - at < OLDEST_VERDICT => {
             Found::ok(format!("the newest is of {made}; one was verified on {at}"))
@@ -116,39 +107,10 @@ fn quality(made: DateTime<Utc>, path: &Path, now: DateTime<Utc>) -> Found {
     }
 }
 
-/// What `restore-database.sh --verify` has found.
-struct Verdict {
-    is_good: bool,
-    at: DateTime<Utc>,
-    why: String,
-}
-
-fn verdict(path: &Path) -> Option<Verdict> {
-    let text = std::fs::read_to_string(path.join("verdict")).ok()?;
-    let mut cells = text.trim_end().splitn(3, '\t');
-    let is_good = cells.next()? == "good";
-    let at = cells.next()?.parse().ok()?;
-    Some(Verdict { is_good, at, why: cells.next().unwrap_or_default().to_owned() })
-}
-
-/// When a backup was made, by its name; none for what is no backup, or not a whole one.
-fn made_at(name: &str) -> Option<DateTime<Utc>> {
-    NaiveDateTime::parse_from_str(name, BACKUP_NAME).ok().map(|time| time.and_utc())
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::Status;
     use super::*;
-
-    #[test]
-    fn a_backup_is_what_has_the_name_of_a_whole_one() {
-        let made = made_at("swincms-20260131T023000Z").unwrap();
-        assert_eq!(made.to_rfc3339(), "2026-01-31T02:30:00+00:00");
-        for other in [".unfinished-swincms-20260131T023000Z", "swincms-20260131T023000Z.tmp", "swincms-new", ".lock"] {
-            assert_eq!(made_at(other), None, "{other}");
-        }
-    }
 
     #[test]
     fn a_backup_is_as_good_as_what_was_found_of_it() {
@@ -158,8 +120,10 @@ mod tests {
         for name in [old, new] {
             std::fs::create_dir_all(folder.join(name)).unwrap();
         }
-        let newest = folder.join(new);
-        let found = || quality(made_at(new).unwrap(), &newest, now);
+        let found = || {
+            let all = backups::all(&folder).unwrap();
+            quality(all.iter().max().unwrap(), &all, now)
+        };
         let said = |file: &str, text: &str| std::fs::write(folder.join(file), text).unwrap();
         assert_eq!(found().status, Status::Warning);
         said(&format!("{old}/verdict"), "good\t2026-02-13T04:00:00Z\t\n");
