@@ -2,11 +2,6 @@
 
 use std::process::ExitCode;
 
-/// Gives memory back that was used for a moment: the 19 MB of a hash, bodies, documents. glibc's keeps what one thread has
-/// had at its most, for each thread.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     // One TLS provider for the database, for mail and for all that may come; libraries that find none panic.
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {

@@ -1,6 +1,7 @@
 //! Logging: text in dev, JSON in prod, the request id in every line of a request, never a secret. Traces hear with it.
 
 use std::io::IsTerminal;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::fmt::format::FmtSpan;
@@ -39,6 +40,29 @@ pub fn start(config: &Config) -> LogLevel {
     let lines = lines.with_filter(level);
     let _already = tracing_subscriber::registry().with(lines).with(traces::layer()).try_init();
     LogLevel { usual, set: Box::new(move |filter| handle.reload(filter)) }
+}
+
+/// A warning that may come each second: it is told at first, and then once a minute with how often it came.
+#[derive(Debug, Default)]
+pub struct Repeated {
+    told: Option<Instant>,
+    untold: u64,
+}
+
+impl Repeated {
+    /// It came once more; if it is to be told, how often it came since it was told last.
+    pub fn again(&mut self) -> Option<u64> {
+        self.again_at(Instant::now())
+    }
+
+    fn again_at(&mut self, now: Instant) -> Option<u64> {
+        self.untold += 1;
+        if self.told.is_some_and(|told| now.duration_since(told) < Duration::from_mins(1)) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.untold))
+    }
 }
 
 /// An error and what it comes from, each once: many say in their own text what their source says again. Without the line of
@@ -100,7 +124,19 @@ impl LogLevel {
 
 #[cfg(test)]
 mod tests {
-    use super::causes;
+    use std::time::{Duration, Instant};
+
+    use super::{Repeated, causes};
+
+    #[test]
+    fn what_comes_each_second_is_told_once_a_minute_with_its_number() {
+        let (mut told, begin) = (Repeated::default(), Instant::now());
+        let after = |seconds| begin + Duration::from_secs(seconds);
+        assert_eq!(told.again_at(after(0)), Some(1));
+        assert!((1..60).all(|second| told.again_at(after(second)).is_none()));
+        assert_eq!(told.again_at(after(60)), Some(60));
+        assert_eq!(told.again_at(after(61)), None);
+    }
 
     #[derive(Debug, thiserror::Error)]
     #[error("{says}")]

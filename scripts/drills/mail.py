@@ -45,7 +45,7 @@ class Mailbox:
 
 
 def logs_in(server, session, envelope, mechanism, login):
-    return AuthResult(success=login.login == USER and login.password == PASSWORD)
+    return AuthResult(success=login.login == USER and login.password == PASSWORD, handled=False)
 
 
 def main(program):
@@ -93,8 +93,8 @@ def talk(made, program, folder, goal, mailbox, settings, trusted):
 
     mailbox.kept.clear()
     mailbox.asked.clear()
-    made.sql("""update users set email = 'nobody@swin.edu.au' where id = (select min(id) from users where user_type = 'student');
-                update users set email = 'later@swin.edu.au' where id = (select max(id) from users where user_type = 'student');""")
+    made.sql("""update users set email = 'nobody@swin.edu.au' where email = 'demo000001@swin.edu.au';
+                update users set email = 'later@swin.edu.au' where email = 'demo000002@swin.edu.au';""")
     port = free_port()
     env = production(made, folder, BIND=f"127.0.0.1:{port}", **trusted)
     with open(folder / "server.log", "w") as log:

@@ -220,11 +220,11 @@ impl Hasher {
     ///
     /// # Errors
     /// 503 when the wait is too long.
-    pub async fn verify(&self, place: Place, password: String, hash: Option<String>) -> Answer<bool> {
+    pub async fn verify(&self, place: Place, password: String, hash: Option<String>) -> Answer<Fit> {
         let known = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.nobody.to_string());
         let fits = self.run(place, move || verify(&password, &hash)).await?;
-        Ok(known && fits)
+        Ok(if known { fits } else { Fit::No })
     }
 
     /// A core to work on; none is worked on while all are held.
@@ -266,6 +266,25 @@ fn busy() -> Problem {
     Problem::unavailable("Too many people are logging in at this moment. Try again in a second.")
 }
 
+/// What came of comparing a password with a hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    /// It is another.
+    No,
+    /// It is the one.
+    Yes,
+    /// It is the one, by a hash from before passwords were brought to one form: another keyboard would not open with it.
+    OnlyAsTyped,
+}
+
+impl Fit {
+    /// Whether it is the one.
+    #[must_use]
+    pub fn is_right(self) -> bool {
+        self != Self::No
+    }
+}
+
 /// Whether a hash should be made anew at the next log-in.
 #[must_use]
 pub fn is_dated(hash: &str) -> bool {
@@ -286,13 +305,18 @@ fn compute(password: &str) -> Answer<String> {
 
 /// Whether a password fits in one Unicode form, or as it was typed: hashes from Django and older ones of ours are of that.
 /// How often is hashed depends on the password alone, so that it tells nothing of the account.
-fn verify(password: &str, hash: &str) -> bool {
+fn verify(password: &str, hash: &str) -> Fit {
     if password.len() > LONGEST {
-        return false;
+        return Fit::No;
     }
     let form = in_one_form(password);
     let fits = verify_form(&form, hash);
-    if form == password { fits } else { verify_form(password, hash) | fits }
+    let as_typed = form != password && verify_form(password, hash);
+    match (fits, as_typed) {
+        (true, _) => Fit::Yes,
+        (false, true) => Fit::OnlyAsTyped,
+        (false, false) => Fit::No,
+    }
 }
 
 fn verify_form(password: &str, hash: &str) -> bool {

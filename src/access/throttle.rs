@@ -17,7 +17,7 @@ use aws_lc_rs::digest;
 use axum::http::StatusCode;
 use sqlx::PgConnection;
 
-use super::passwords::Line;
+use super::passwords::{Fit, Line};
 use crate::app::AppState;
 use crate::config::Config;
 use crate::db::{self, Pool};
@@ -200,7 +200,7 @@ pub async fn guess(
     line: Line,
     password: String,
     hash: Option<String>,
-) -> Answer<bool> {
+) -> Answer<Fit> {
     refuse_spent(&app.db, attempt).await?;
     // Nothing is written for those who wait in vain.
     let place = line.place(Some(&attempt.subject)).await?;
@@ -212,7 +212,7 @@ pub async fn guess(
         taken => taken.map(|()| true)?,
     };
     let fits = app.hasher.verify(place, password, hash).await;
-    if !matches!(fits, Ok(false)) {
+    if !matches!(fits, Ok(Fit::No)) {
         if is_kept {
             let given = db::write(&app.db, |tx, _| Box::pin(give_back(tx, attempt))).await;
             // Whoever knows the password does not lose by it; the tokens come back with time.

@@ -11,6 +11,7 @@ use super::chain::{Seal, SealedRow, Sealer, hex};
 use crate::app::AppState;
 use crate::db;
 use crate::http::{Answer, Problem};
+use crate::telemetry::Repeated;
 
 const EVERY: Duration = Duration::from_secs(1);
 /// The most rows of one seal.
@@ -19,6 +20,7 @@ const MOST_ROWS: i64 = 2000;
 /// Runs every second until `stop`.
 pub async fn look_after(app: AppState, stop: CancellationToken) {
     let sealer = Sealer::new(&app.config.audit_key);
+    let mut told = Repeated::default();
     while !stop.is_cancelled() {
         // What cannot be written waits, and is sealed later.
         let done = if app.database.is_read_only() { Ok(None) } else { seal_next(&app.db, &sealer).await };
@@ -32,7 +34,11 @@ pub async fn look_after(app: AppState, stop: CancellationToken) {
                 }
             }
             Ok(None) => {}
-            Err(problem) => tracing::warn!(%problem, "the audit log could not be sealed"),
+            Err(problem) => {
+                if let Some(times) = told.again() {
+                    tracing::warn!(%problem, times, "the audit log could not be sealed");
+                }
+            }
         }
         tokio::select! {
             () = stop.cancelled() => return,

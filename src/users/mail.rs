@@ -17,6 +17,7 @@ use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::{AsyncFileTransport, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use secrecy::ExposeSecret;
 use serde_json::Value;
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -86,6 +87,8 @@ impl Transport {
                         Ok(false) => return Err(Failure::of_server("the mail server does not answer as one")),
                         Err(error) => return Err(Failure::of_server(causes(&error))),
                     }
+                    // The session goes back to the pool in a task of its own; then this takes the same.
+                    yield_now().await;
                     match transport.send(message).await {
                         Ok(said) => Ok(said.message().collect::<Vec<_>>().join(" ")),
                         Err(error) if error.is_permanent() => {

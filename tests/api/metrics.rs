@@ -177,7 +177,10 @@ async fn a_database_that_is_away_is_told_and_the_rest_is_there() {
 /// The dashboard and the alerts are written by hand; a name that is not measured would only show nothing.
 #[tokio::test]
 async fn the_dashboard_and_the_alerts_ask_for_metrics_that_there_are() {
-    let app = TestApp::start().await;
+    let backups = std::env::temp_dir().join(format!("swincms-backups-{}", uuid::Uuid::new_v4().simple()));
+    let newest = backups.join("swincms-20260302T010000Z");
+    std::fs::create_dir_all(&newest).unwrap();
+    let app = TestApp::with(&[("BACKUP_DIR", backups.to_str().unwrap())]).await;
     let measured = Measured::of(&app.state).await;
     app.anonymous().get("/health/live").await.expect(200);
     let page = measured.page().await;
@@ -199,6 +202,13 @@ async fn the_dashboard_and_the_alerts_ask_for_metrics_that_there_are() {
             assert!(there.contains(name.as_str()), "the {file} asks for {}, which is not measured", name.as_str());
         }
     }
+    // Of a backup: how old it is, by the test's clock, and whether it is good.
+    assert_eq!(measured.value("swincms_backup_age_seconds").await, Some(3600.0));
+    assert_eq!(measured.value("swincms_backup_good").await, Some(1.0));
+    std::fs::write(newest.join("missing.txt"), "public/a.png\n").unwrap();
+    assert_eq!(measured.value("swincms_backup_good").await, Some(0.0));
+    std::fs::remove_dir_all(&backups).unwrap();
+    assert_eq!(measured.value("swincms_backup_good").await, Some(0.0));
     // And the other way round: what is measured is shown.
     for name in there.iter().filter(|name| !name.ends_with("_sum") && **name != "swincms_build_info") {
         assert!(dashboard.contains(*name) || name.ends_with("_count"), "{name} is on no panel");

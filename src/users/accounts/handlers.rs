@@ -395,7 +395,7 @@ pub(super) async fn change_password(
     let line = app.hasher.line(actor.origin.ip)?;
     let account = format!("#{}", actor.id());
     let attempt = Attempt::new(&account, actor.origin.ip, true);
-    if !throttle::guess(&app, &attempt, line, sent.current_password, Some(owner.password_hash)).await? {
+    if !throttle::guess(&app, &attempt, line, sent.current_password, Some(owner.password_hash)).await?.is_right() {
         return Err(Problem::invalid("current_password", "This is not your current password."));
     }
     let place = app.hasher.line(actor.origin.ip)?.place(Some(&account)).await?;

@@ -7,9 +7,10 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::store::{self, Account};
+use crate::access::Public;
+use crate::access::passwords::{self, Fit};
 use crate::access::throttle::{self, Attempt, Bucket};
 use crate::access::tokens::{self, Claims, Kind};
-use crate::access::{Public, passwords};
 use crate::app::AppState;
 use crate::http::{Answer, Done, Faults, Json, NoContent, Origin, Problem};
 use crate::ids::Id;
@@ -115,8 +116,8 @@ async fn enter(app: &AppState, origin: &Origin, credentials: Credentials) -> Ans
     // An inactive account's password is not looked at: the right one counts as a failure, like any other.
     let hash = account.as_ref().filter(|account| account.is_active).map(|account| account.password_hash.clone());
     let fits = throttle::guess(app, &attempt, line, credentials.password.clone(), hash).await?;
-    if let Some(account) = account.filter(|_| fits) {
-        let dated = passwords::is_dated(&account.password_hash);
+    if let Some(account) = account.filter(|_| fits.is_right()) {
+        let dated = passwords::is_dated(&account.password_hash) || fits == Fit::OnlyAsTyped;
         let new_hash = if dated { hashed_anew(app, origin, &subject, credentials.password).await.ok() } else { None };
         match open_session(app, origin, &account, new_hash.as_deref()).await {
             Ok(Some(pair)) => return Ok(pair),

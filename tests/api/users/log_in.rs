@@ -188,6 +188,26 @@ async fn tokens_claim_what_the_contract_names() {
 }
 
 #[tokio::test]
+async fn a_password_that_an_older_hash_has_in_another_form_opens_with_every_keyboard_from_then_on() {
+    use argon2::PasswordHasher as _;
+    use argon2::password_hash::phc::PasswordHash;
+    let app = TestApp::start().await;
+    let ann = app.student().await;
+    let (typed, composed) = ("Ma\u{323}\u{302}t-kha\u{302}\u{309}u-77", "M\u{1ead}t-kh\u{1ea9}u-77");
+    let hash: PasswordHash = argon2::Argon2::default().hash_password(typed.as_bytes()).unwrap();
+    let sql = sqlx::query!("update users set password_hash = $2 where id = $1", ann.id.0, hash.to_string());
+    sql.execute(&app.db).await.unwrap();
+    let enter = async |password: &str| {
+        let body = json!({ "email": ann.email, "password": password });
+        app.anonymous().post("/api/token/", &body).await.status.as_u16()
+    };
+    assert_eq!(enter(composed).await, 401, "the hash is of other letters");
+    assert_eq!(enter(typed).await, 200);
+    assert_eq!(enter(composed).await, 200);
+    assert_eq!(enter(typed).await, 200);
+}
+
+#[tokio::test]
 async fn a_clock_that_is_set_back_locks_nobody_out() {
     let app = TestApp::start().await;
     let ann = app.student().await;
