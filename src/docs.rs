@@ -219,13 +219,15 @@ impl Documents {
             Format::Json => (&self.json, true),
             Format::Yaml => (&self.yaml, false),
         };
+        // Here and not on a thread of its own, whose memory would be another heap's.
         cell.get_or_try_init(|| async move {
-            let made = tokio::task::spawn_blocking(move || -> anyhow::Result<Published> {
-                let document = http::openapi::document(&crate::app::routes());
-                let text = if is_json { serde_json::to_string(&document)? } else { yaml_serde::to_string(&document)? };
-                Ok(Published::of(&text)?)
-            });
-            made.await.map_err(Problem::internal)?.map_err(Problem::internal)
+            let document = http::openapi::document(&crate::app::routes());
+            let text = if is_json {
+                serde_json::to_string(&document).map_err(Problem::internal)?
+            } else {
+                yaml_serde::to_string(&document).map_err(Problem::internal)?
+            };
+            Published::of(&text).map_err(Problem::internal)
         })
         .await
     }
